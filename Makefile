@@ -1,0 +1,48 @@
+# segue: what people type. `make demo` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test test-full check format bench lock clean help
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(STAMP)   ## lose requests, see why, then lose none (about 100 s)
+	@$(BIN)/segue demo
+
+test: $(STAMP)   ## all pure tests and the pinned cross-section on the embedded cluster
+	$(BIN)/pytest -q tests -m "not full"
+
+test-full: $(STAMP)   ## everything enumerated and repeated
+	$(BIN)/pytest -q tests
+
+check: $(STAMP)  ## format, lint, import contracts, types, pure tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests -m "not live and not full" -n 2
+
+format: $(STAMP) ## rewrite in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## one line per figure: name value unit goal met (BENCH=startup|release|... for some)
+	$(BIN)/python -m bench $(BENCH)
+
+lock: $(STAMP)   ## resolve the dependencies afresh into requirements.lock
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+
+clean:           ## remove what this makefile made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis reports
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys, ssl, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "segue needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)

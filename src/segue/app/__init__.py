@@ -1,0 +1,1 @@
+"""Hooks for application servers. Standard library only; imports nothing of segue."""

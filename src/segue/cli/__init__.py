@@ -1,0 +1,1 @@
+"""The command line: parses, chooses a body, wires, prints. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Evidence of quiet: arrivals, live connections, verdict. Pure."""

@@ -1,0 +1,1 @@
+"""Named experiments with their oracle. Sans-IO."""

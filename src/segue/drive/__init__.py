@@ -1,0 +1,1 @@
+"""Observe, apply, journal: sans-IO flows that yield requests and are fed results."""

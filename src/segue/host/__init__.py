@@ -1,0 +1,1 @@
+"""The body that does IO: API process, namespaces, nftables, processes, the Kubernetes client, load firing."""

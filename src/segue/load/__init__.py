@@ -1,0 +1,1 @@
+"""When to fire a request and what came of it. Sans-IO."""

@@ -1,0 +1,1 @@
+"""Causes, bounds and receipts: what happened, proved from records. Pure."""

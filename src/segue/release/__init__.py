@@ -1,0 +1,1 @@
+"""The release engine: snapshot, plan, decide, one module per strategy, laws. Pure."""

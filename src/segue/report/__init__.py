@@ -1,0 +1,1 @@
+"""Values to draw: SVG, HTML and terminal pictures. Pure."""

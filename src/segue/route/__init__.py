@@ -1,0 +1,1 @@
+"""How a share of traffic becomes objects: today the Service selector. Pure."""
