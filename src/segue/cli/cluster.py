@@ -1,0 +1,105 @@
+"""`segue up`, `segue down`, `segue kubeconfig`, `segue cluster status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from segue.cli.output import Output, emit, note, say
+from segue.host import embedded
+from segue.host.settings import ClusterSettings, with_assignments
+from segue.host.state import must_run, read_running, state_dir
+from segue.model.errors import UsageError
+
+Name = Annotated[str, Parameter(help="which embedded cluster, where there are several")]
+OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
+
+
+def up(  # noqa: PLR0913 - one parameter per option
+    *,
+    name: Name = "default",
+    mode: Annotated[str, Parameter(help="auto, namespaces or loopback")] = "auto",
+    port: Annotated[int, Parameter(help="port of the API server on 127.0.0.1; 0 takes 16443 or any free one")] = 0,
+    image_map: Annotated[list[Path] | None, Parameter(help="what command stands for which image")] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", help="a timing of the cluster, NAME=VALUE")] = None,
+    fresh: Annotated[bool, Parameter(help="forget the objects of an earlier run", negative="")] = False,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Start the embedded cluster: a Kubernetes API with pods as real processes. Needs no root and no Docker.
+
+    Examples
+    --------
+    segue up
+    segue up --set data_plane_delay_s=8      # a cluster whose proxies lag
+    segue up --mode loopback                 # where namespaces are refused
+    export KUBECONFIG=$(segue kubeconfig); kubectl get nodes
+    """
+    if mode not in ("auto", "namespaces", "loopback"):
+        raise UsageError(f"--mode {mode}: must be auto, namespaces or loopback")
+    maps = tuple(str(path.resolve()) for path in image_map or ())
+    settings = with_assignments(ClusterSettings(mode=mode, api_port=port, image_maps=maps), set_ or [])
+    state = state_dir(name)
+    already = read_running(state)
+    running = already or embedded.start(state, settings, fresh=fresh)
+    if output is not Output.TABLE:
+        emit(embedded.describe(state, running), output)
+        return 0
+    note(("already up: " if already else "up: ") + f"{running.api} ({running.mode}: {running.reason})")
+    say(f"export KUBECONFIG={state / 'kubeconfig'}")
+    return 0
+
+
+def down(
+    *,
+    name: Name = "default",
+    purge: Annotated[bool, Parameter(help="remove its objects and logs, too", negative="")] = False,
+) -> int:
+    """Stop the embedded cluster. No process, namespace or rule of it stays.
+
+    Examples
+    --------
+    segue down
+    segue down --purge
+    """
+    stopped = embedded.stop(state_dir(name), purge=purge)
+    note("stopped" if stopped else "was not running")
+    return 0
+
+
+def kubeconfig(
+    *,
+    name: Name = "default",
+    raw: Annotated[bool, Parameter(help="print the content, not the path", negative="")] = False,
+) -> int:
+    """Print the path of the embedded cluster's kubeconfig.
+
+    Examples
+    --------
+    export KUBECONFIG=$(segue kubeconfig)
+    segue kubeconfig --raw > ~/.kube/segue
+    """
+    state = state_dir(name)
+    must_run(state)
+    path = state / "kubeconfig"
+    say(path.read_text().rstrip() if raw else str(path))
+    return 0
+
+
+def status(*, name: Name = "default", output: OutputOption = Output.TABLE) -> int:
+    """Show whether the embedded cluster runs, in which mode, and what it costs.
+
+    Examples
+    --------
+    segue cluster status
+    segue cluster status -o json
+    """
+    state = state_dir(name)
+    described = embedded.describe(state, must_run(state))
+    if output is not Output.TABLE:
+        emit(described, output)
+        return 0
+    for key, value in described.items():
+        say(f"{key + ':':<14}{value}")
+    return 0
