@@ -37,8 +37,11 @@ class PodNetwork(Protocol):
         ...
 
     def traffic(self, pod_uid: str) -> Obj:
-        """Evidence at the receiver: {"passiveOpens": int, "connections": [{"localPort", "remote", "remotePort", "state",
-        "bytesReceived", "bytesSent", "idleReceivedMs", "idleSentMs"}]} measured now."""
+        """Evidence at the receiver, measured now.
+
+        {"passiveOpens": int, "connections": [{"localPort", "remote", "remotePort", "state", "bytesReceived",
+        "bytesSent", "idleReceivedMs", "idleSentMs"}]}
+        """
         ...
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 
+import msgspec
+
 from segue.model.errors import UsageError
 from segue.model.objects import Obj
 
@@ -34,9 +36,7 @@ def as_json(settings: ClusterSettings) -> Obj:
 
 def from_json(obj: Obj) -> ClusterSettings:
     """The settings of `as_json`; names unknown to this version are left out."""
-    known = {field.name for field in fields(ClusterSettings)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in obj.items() if key in known}
-    return ClusterSettings(**values)
+    return msgspec.convert(obj, ClusterSettings)
 
 
 def with_assignments(settings: ClusterSettings, assignments: list[str]) -> ClusterSettings:
