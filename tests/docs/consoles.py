@@ -39,12 +39,9 @@ def commands_of(page: Path) -> list[Command]:
 
 def matches(expected: tuple[str, ...], printed: str) -> bool:
     """Whether the output is what the page says."""
-    parts: list[str] = []
-    for line in expected:
-        parts.append(r"(?:.*\n)*?" if line == "..." else _line_pattern(line))
-    return (
-        re.fullmatch("".join(parts), printed if not printed or printed.endswith("\n") else printed + "\n") is not None
-    )
+    pattern = "".join(r"(?:.*\n)*?" if line == "..." else _line_pattern(line) for line in expected)
+    text = printed if not printed or printed.endswith("\n") else printed + "\n"
+    return re.fullmatch(pattern, text) is not None
 
 
 def _line_pattern(line: str) -> str:
