@@ -75,7 +75,7 @@ def sethostname(name: str) -> None:
 
 
 def prctl_pdeathsig(signal_number: int) -> None:
-    """Ask for this signal when the parent thread dies; a caller whose parent may be dead already must check getppid()."""
+    """Ask for this signal when the parent thread dies; a parent that may be dead already is found by getppid()."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl PDEATHSIG")
 
 
