@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench [BENCH=name]`. Figures, never verdicts of a test."""
