@@ -16,9 +16,9 @@ Message: TypeAlias = tuple[int, int, bytes]  # type, flags, body
 LOOPBACK = 1  # the index of `lo` in every network namespace
 
 _RTM_NEWLINK = 16
-_RTM_DELLINK = 17
 _RTM_NEWADDR = 20
 _RTM_NEWROUTE = 24
+_RTM_DELROUTE = 25
 _IFF_UP = 1
 _IFLA_IFNAME = 3
 _IFLA_LINKINFO = 18
@@ -60,11 +60,6 @@ def link_up(index: int) -> Message:
     return _RTM_NEWLINK, 0, _link(index, up=True)
 
 
-def link_gone(index: int) -> Message:
-    """Delete a link, its peer with it."""
-    return _RTM_DELLINK, 0, _link(index, up=False)
-
-
 def address(index: int, ip: str, prefix: int) -> Message:
     """Give a link an address."""
     raw = socket.inet_aton(ip)
@@ -74,6 +69,15 @@ def address(index: int, ip: str, prefix: int) -> Message:
 
 def route(to: str, index: int, *, gateway: str = "", source: str = "") -> Message:
     """Send what goes `to` ("10.0.0.0/8", "default") over a link, through a gateway where one is given."""
+    return _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, _route(to, index, gateway, source)
+
+
+def route_gone(to: str, index: int) -> Message:
+    """Take a route away that was made without a gateway."""
+    return _RTM_DELROUTE, 0, _route(to, index, "", "")
+
+
+def _route(to: str, index: int, gateway: str, source: str) -> bytes:
     network, _, prefix = ("0.0.0.0/0" if to == "default" else to).partition("/")
     scope = _SCOPE_UNIVERSE if gateway else _SCOPE_LINK
     body = struct.pack(
@@ -85,7 +89,7 @@ def route(to: str, index: int, *, gateway: str = "", source: str = "") -> Messag
         body += attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
     if source:
         body += attribute(_RTA_PREFSRC, socket.inet_aton(source))
-    return _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body + attribute_u32(_RTA_OIF, index)
+    return body + attribute_u32(_RTA_OIF, index)
 
 
 def _text(kind: int, text: str) -> bytes:
