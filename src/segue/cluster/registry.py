@@ -1,0 +1,502 @@
+"""What an API server does between HTTP and its store: every write of anybody goes through here.
+
+Rule 1: what is stored has been decoded by its field table, defaulted, admitted and validated.
+Rule 2: a write that changes nothing is no write: the object keeps its version.
+Rule 3: nothing here knows HTTP, a controller or the node; who collects garbage or empties a namespace is a controller.
+Refusals are StatusErrors in Kubernetes' words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from segue.cluster.addresses import Allocator
+from segue.cluster.defaults import set_defaults
+from segue.cluster.deletion import Deletion, Gone, Marked, Propagation, Unmoved, decide_deletion, is_finished
+from segue.cluster.fields import examine, without_nulls
+from segue.cluster.kinds import Kind, kind_of
+from segue.cluster.patch import PatchError, json_patch, merge_patch
+from segue.cluster.pod_defaults import tolerate_node_trouble
+from segue.cluster.refusals import (
+    bad_request,
+    conflict,
+    forbidden,
+    forbidden_field,
+    invalid,
+    invalid_value,
+    missing,
+    shown,
+    undecodable,
+)
+from segue.cluster.sayings import Sayings
+from segue.cluster.scale import scale_of, with_replicas
+from segue.cluster.store import Store
+from segue.cluster.strategic import strategic_patch
+from segue.cluster.validation import create_causes, update_causes
+from segue.cluster.writes import Create, Delete, Say, Update, Write
+from segue.model.errors import StatusError
+from segue.model.http import JSON_PATCH, MERGE_PATCH
+from segue.model.objects import Obj, Ref, copy_of, name_of, namespace_of, rfc3339, uid_of, version_of
+from segue.ports import Chance, Clock
+
+FieldValidation: TypeAlias = Literal["Ignore", "Warn", "Strict"]
+Subresource: TypeAlias = Literal["", "status", "scale", "finalize"]
+SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_NAME_TRIES = 8  # as kube-apiserver tries a generateName again
+# Set by the server alone; whatever a caller sends for them is replaced by what is stored.
+_OWN_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_KEEPS_STATUS_ON_CREATE = {"nodes"}
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """`api_endpoint` is where the Service `kubernetes` leads, where it leads anywhere."""
+
+    service_cidr: str = "10.96.0.0/16"
+    api_endpoint: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to write: the query of a call. `warn` hears what field validation only warns of."""
+
+    dry_run: bool = False
+    fields: FieldValidation = "Ignore"
+    warn: Callable[[str], None] = _silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """A patch: its content type and its parsed body."""
+
+    content_type: str
+    body: Obj | Sequence[Obj]
+
+
+DEFAULT_OPTIONS = Options()
+
+
+class Registry:
+    """All writes of a cluster. A fresh one makes the namespaces and the Service every cluster has."""
+
+    def __init__(self, store: Store, clock: Clock, chance: Chance, settings: RegistrySettings | None = None) -> None:
+        self.store = store
+        self._clock = clock
+        self._chance = chance
+        self._settings = settings or RegistrySettings()
+        self._allocator = Allocator(store, chance, self._settings.service_cidr)
+        self._sayings = Sayings(store, chance)
+        self._bootstrap()
+
+    def create(self, resource: str, obj: Obj, *, namespace: str = "", options: Options = DEFAULT_OPTIONS) -> Obj:
+        """Make an object and return it as stored."""
+        kind = kind_of(resource)
+        made = self._decoded(kind, obj, options)
+        self._place(kind, made, namespace)
+        metadata = made["metadata"]
+        if metadata.get("resourceVersion"):
+            raise StatusError(400, "BadRequest", "resourceVersion should not be set on objects to be created")
+        for key in (*_OWN_METADATA, "resourceVersion", "selfLink", "managedFields"):
+            metadata.pop(key, None)
+        if kind.status and resource not in _KEEPS_STATUS_ON_CREATE:
+            made.pop("status", None)
+        self._name(kind, made)
+        metadata["uid"] = self._chance.uid()
+        metadata["creationTimestamp"] = rfc3339(self._clock.now_s())
+        if kind.generation:
+            metadata["generation"] = 1
+        set_defaults(resource, made)
+        self._admit_pod(made) if resource == "pods" else None
+        causes = create_causes(kind, made)
+        if resource == "services" and not causes:
+            causes = self._allocator.assign(made, None)
+        if causes:
+            raise invalid(kind, name_of(made), causes)
+        if options.dry_run:
+            self._must_be_free(kind, made)
+            return made
+        stored = self.store.put(resource, made, expected="")
+        if resource == "namespaces":
+            self._give_account(name_of(stored))
+        return stored
+
+    def update(
+        self,
+        resource: str,
+        obj: Obj,
+        *,
+        namespace: str = "",
+        subresource: Subresource = "",
+        options: Options = DEFAULT_OPTIONS,
+    ) -> Obj:
+        """Replace an object (or its status, scale or finalizers), guarded by resourceVersion and uid where given."""
+        kind = kind_of(resource)
+        where = namespace or namespace_of(obj) or ("default" if kind.namespaced else "")
+        before = self.read(Ref(resource=resource, namespace=where if kind.namespaced else "", name=name_of(obj)))
+        if subresource == "scale":
+            changed = with_replicas(before, obj)
+            self._check_guards(kind, changed["metadata"], before)
+            self._check(kind, changed, before)
+            return scale_of(self._replace(kind, changed, before, options))
+        changed = self._decoded(kind, obj, options)
+        self._place(kind, changed, where)
+        metadata = changed["metadata"]
+        self._check_guards(kind, metadata, before)
+        match subresource:
+            case "status":
+                changed = {**before, "status": changed.get("status") or {}}
+                if resource == "nodes":  # annotations and labels of a node travel with its status
+                    changed["metadata"] = _kept_metadata(metadata, before["metadata"])
+            case "finalize":
+                spec = {**before.get("spec", {}), "finalizers": (changed.get("spec") or {}).get("finalizers") or []}
+                changed = {**before, "spec": spec}
+            case "":
+                changed["metadata"] = _kept_metadata(metadata, before["metadata"])
+                if resource == "namespaces":
+                    changed["spec"] = before.get("spec", {})
+                if kind.status:
+                    changed.pop("status", None)
+                    if "status" in before:
+                        changed["status"] = before["status"]
+                self._check(kind, changed, before)
+        return self._replace(kind, changed, before, options)
+
+    def patch(
+        self, ref: Ref, patch: Patch, *, subresource: Subresource = "", options: Options = DEFAULT_OPTIONS
+    ) -> Obj:
+        """Patch an object or a subresource of it."""
+        kind = kind_of(ref.resource)
+        before = self.read(ref)
+        document = scale_of(before) if subresource == "scale" else before
+        model = "autoscaling_v1.Scale" if subresource == "scale" else kind.model
+        patched = _patched(model, document, patch, kind)
+        metadata = patched.get("metadata")
+        if not isinstance(metadata, dict):
+            raise invalid(kind, ref.name, [invalid_value("metadata", metadata, "must be an object")])
+        if metadata.get("name") != ref.name:
+            raise bad_request("the name of the object based on the patch does not match the name on the URL")
+        strict = options
+        if options.fields == "Strict":
+            self._check_patched_fields(model, patched, patch)
+            strict = Options(dry_run=options.dry_run)
+        return self.update(ref.resource, patched, namespace=ref.namespace, subresource=subresource, options=strict)
+
+    def delete(
+        self,
+        ref: Ref,
+        *,
+        grace_s: int | None = None,
+        uid: str = "",
+        version: str = "",
+        propagation: Propagation = "Background",
+    ) -> Obj:
+        """Delete as a DELETE would; returns the last state or the state under deletion."""
+        return self.delete_with(ref, Deletion(grace_s=grace_s, uid=uid, version=version, propagation=propagation))[0]
+
+    def delete_with(self, ref: Ref, how: Deletion) -> tuple[Obj, bool]:
+        """Delete; returns the object and whether it is gone."""
+        kind = kind_of(ref.resource)
+        obj = self.read(ref)
+        for label, wanted, got in (
+            ("UID", how.uid, uid_of(obj)),
+            ("ResourceVersion", how.version, version_of(obj)),
+        ):
+            if wanted and wanted != got:
+                why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {got}"
+                raise conflict(kind, ref.name, why)
+        if ref.resource == "namespaces" and ref.name in SYSTEM_NAMESPACES:
+            raise forbidden(kind, ref.name, "this namespace may not be deleted")
+        match decide_deletion(ref.resource, obj, how, self._clock.now_s()):
+            case Gone():
+                return (obj if how.dry_run else self.store.remove(ref)), True
+            case Marked(obj=marked):
+                return (marked if how.dry_run else self.store.put(ref.resource, marked)), False
+            case Unmoved():
+                if ref.resource == "namespaces" and not how.dry_run and self._is_empty(ref.name):
+                    return self.store.remove(ref), True
+                return obj, False
+
+    def read(self, ref: Ref) -> Obj:
+        """The object, or the 404 of its kind."""
+        found = self.store.get(ref)
+        if found is None:
+            raise missing(kind_of(ref.resource), ref.name)
+        return found
+
+    def bind(self, ref: Ref, node: str, *, dry_run: bool = False) -> Obj:
+        """Give a pod its node (pods/binding)."""
+        kind = kind_of("pods")
+        before = self.read(ref)
+        if before["spec"].get("nodeName"):
+            raise conflict(kind, ref.name, f'pod {ref.name} is already assigned to node "{before["spec"]["nodeName"]}"')
+        if before["metadata"].get("deletionTimestamp"):
+            raise conflict(kind, ref.name, f"pod {ref.name} is being deleted, cannot be assigned to a host")
+        bound = copy_of(before)
+        bound["spec"]["nodeName"] = node
+        status = bound.setdefault("status", {})
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(self._clock.now_s())}
+        others = [one for one in status.get("conditions") or [] if one.get("type") != "PodScheduled"]
+        status["conditions"] = [*others, scheduled]
+        return bound if dry_run else self.store.put("pods", bound)
+
+    def perform(self, write: Write) -> None:
+        """Do what a controller or the node wants written; refusals are raised, so that it looks again."""
+        match write:
+            case Create(resource="bindings" | "pods/binding", obj=obj):
+                ref = Ref(resource="pods", namespace=namespace_of(obj) or "default", name=name_of(obj))
+                self.bind(ref, obj["target"]["name"])
+            case Create(resource=resource, obj=obj):
+                self.create(resource, obj)
+            case Update(resource="pods", obj=obj, status=False) if self._binds(obj):
+                ref = Ref(resource="pods", namespace=namespace_of(obj), name=name_of(obj))
+                self._check_guards(kind_of("pods"), obj["metadata"], self.read(ref))
+                self.bind(ref, obj["spec"]["nodeName"])
+            case Update(resource=resource, obj=obj, status=status):
+                self.update(resource, obj, subresource="status" if status else "")
+            case Delete(ref=ref, uid=uid, grace_s=grace_s):
+                self.delete(ref, uid=uid, grace_s=grace_s)
+            case Say():
+                self._say(write)
+
+    def _say(self, say: Say) -> None:
+        now_s = self._clock.now_s()
+        event, new = self._sayings.event_of(say, now_s)
+        if not new:
+            self.store.put("events", event)
+        elif self._namespace_phase(namespace_of(event)) == "Active":
+            self.create("events", event)
+        for ref in self._sayings.expired(now_s):
+            self.store.remove(ref)
+
+    def _binds(self, pod: Obj) -> bool:
+        before = self.store.get(Ref(resource="pods", namespace=namespace_of(pod), name=name_of(pod)))
+        return before is not None and not before["spec"].get("nodeName") and bool(pod["spec"].get("nodeName"))
+
+    def _decoded(self, kind: Kind, obj: Obj, options: Options) -> Obj:
+        """The caller's object as its kind: nulls and unknown fields gone, types checked, a copy of our own."""
+        decoded = without_nulls(obj)
+        for key, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind)):
+            given = decoded.setdefault(key, wanted)
+            if given != wanted:
+                words = "API version" if key == "apiVersion" else "kind"
+                raise bad_request(f"the {words} in the data ({given}) does not match the expected {words} ({wanted})")
+        report = examine(kind.model, decoded)
+        if report.mistyped:
+            raise undecodable(kind, report.mistyped)
+        if report.unknown:
+            texts = [f'unknown field "{path}"' for path in report.unknown]
+            if options.fields == "Strict":
+                raise undecodable(kind, f"strict decoding error: {', '.join(texts)}")
+            if options.fields == "Warn":
+                for text in texts:
+                    options.warn(text)
+        decoded.setdefault("metadata", {})
+        return decoded
+
+    def _check_patched_fields(self, model: str, patched: Obj, patch: Patch) -> None:
+        report = examine(model, without_nulls(patched))
+        if report.unknown:
+            listed = ", ".join(f'unknown field "{path}"' for path in report.unknown)
+            message = f"strict decoding error: {listed}"
+            cause = invalid_value("patch", patch.body, message)
+            raise StatusError(
+                422,
+                "Invalid",
+                f' "" is invalid: {cause.field}: {cause.message}',
+                {"causes": [{"reason": cause.reason, "field": cause.field, "message": cause.message}]},
+            )
+
+    def _place(self, kind: Kind, obj: Obj, namespace: str) -> None:
+        metadata = obj["metadata"]
+        if not kind.namespaced:
+            metadata.pop("namespace", None)
+            return
+        given = metadata.get("namespace")
+        if given and namespace and given != namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        metadata["namespace"] = given or namespace or "default"
+
+    def _name(self, kind: Kind, obj: Obj) -> None:
+        """A name where only a prefix is given; and the namespace must be there and stay."""
+        metadata = obj["metadata"]
+        prefix = metadata.get("generateName")
+        if prefix and not metadata.get("name"):
+            for _ in range(_NAME_TRIES):
+                metadata["name"] = f"{prefix[:58]}{self._chance.suffix(5)}"
+                if self.store.get(_ref(kind, obj)) is None:
+                    break
+        if not kind.namespaced:
+            return
+        namespace = namespace_of(obj)
+        match self._namespace_phase(namespace):
+            case "":
+                raise missing(kind_of("namespaces"), namespace)
+            case "Terminating":
+                why = f"unable to create new content in namespace {namespace} because it is being terminated"
+                refusal = forbidden(kind, metadata.get("name", ""), why)
+                refusal.details["causes"] = [
+                    {
+                        "reason": "NamespaceTerminating",
+                        "message": f"namespace {namespace} is being terminated",
+                        "field": "metadata.namespace",
+                    }
+                ]
+                raise refusal
+            case _:
+                return
+
+    def _namespace_phase(self, namespace: str) -> str:
+        found = self.store.get(Ref(resource="namespaces", namespace="", name=namespace))
+        if found is None:
+            return ""
+        return "Terminating" if found["metadata"].get("deletionTimestamp") else "Active"
+
+    def _admit_pod(self, pod: Obj) -> None:
+        tolerate_node_trouble(pod["spec"])
+        account = pod["spec"]["serviceAccountName"]
+        namespace = namespace_of(pod)
+        if account != "default":
+            ref = Ref(resource="serviceaccounts", namespace=namespace, name=account)
+            if self.store.get(ref) is None:
+                why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
+                raise forbidden(kind_of("pods"), name_of(pod), why)
+
+    def _check_guards(self, kind: Kind, metadata: Mapping[str, object], before: Obj) -> None:
+        uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+        name = name_of(before)
+        if uid and uid != uid_of(before):
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {uid_of(before)}"
+            raise conflict(kind, name, why)
+        if version and version != version_of(before):
+            why = "the object has been modified; please apply your changes to the latest version and try again"
+            raise conflict(kind, name, why)
+
+    def _check(self, kind: Kind, changed: Obj, before: Obj) -> None:
+        """Default and validate an object that is to take the place of another."""
+        set_defaults(kind.resource, changed)
+        causes = update_causes(kind, changed, before)
+        if kind.resource == "services" and not causes:
+            causes = self._allocator.assign(changed, before)
+        if causes:
+            raise invalid(kind, name_of(before), causes)
+
+    def _replace(self, kind: Kind, changed: Obj, before: Obj, options: Options) -> Obj:
+        changed["metadata"] = {**changed["metadata"], "resourceVersion": version_of(before)}
+        if changed == before:
+            return before
+        if kind.generation and _meaning(changed) != _meaning(before):
+            changed["metadata"]["generation"] = before["metadata"].get("generation", 1) + 1
+        if options.dry_run:
+            return changed
+        if is_finished(kind.resource, changed):
+            return self.store.remove(_ref(kind, changed))
+        return self.store.put(kind.resource, changed)
+
+    def _must_be_free(self, kind: Kind, obj: Obj) -> None:
+        if self.store.get(_ref(kind, obj)) is not None:
+            name = name_of(obj)
+            message = f'{kind.resource} "{name}" already exists'
+            details: Obj = {"name": name, "group": kind.group, "kind": kind.plural}
+            raise StatusError(409, "AlreadyExists", message, details)
+
+    def _is_empty(self, namespace: str) -> bool:
+        return not any(self.store.all_of(resource, namespace) for resource in self.store.resources())
+
+    def _bootstrap(self) -> None:
+        for name in SYSTEM_NAMESPACES:
+            if not self._namespace_phase(name):
+                self.create("namespaces", {"metadata": {"name": name}})
+        address = self._allocator.first
+        port = self._settings.api_endpoint[1] if self._settings.api_endpoint else 6443
+        service: Obj = {
+            "metadata": {
+                "name": "kubernetes",
+                "namespace": "default",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "clusterIP": address,
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+            },
+        }
+        self._ensure("services", service)
+        if self._settings.api_endpoint is not None:
+            host, port = self._settings.api_endpoint
+            slice_: Obj = {
+                "metadata": {
+                    "name": "kubernetes",
+                    "namespace": "default",
+                    "labels": {"kubernetes.io/service-name": "kubernetes"},
+                },
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }
+            self._ensure("endpointslices.discovery.k8s.io", slice_)
+
+    def _ensure(self, resource: str, obj: Obj) -> None:
+        """Make it, or bring it up to date after a restart on other ports."""
+        ref = Ref(resource=resource, namespace=namespace_of(obj), name=name_of(obj))
+        if self.store.get(ref) is None:
+            self.create(resource, obj)
+        else:
+            self.update(resource, obj)
+
+    def _give_account(self, namespace: str) -> None:
+        self.create("serviceaccounts", {"metadata": {"name": "default", "namespace": namespace}})
+
+
+def _ref(kind: Kind, obj: Obj) -> Ref:
+    return Ref(resource=kind.resource, namespace=namespace_of(obj), name=name_of(obj))
+
+
+def _meaning(obj: Obj) -> Obj:
+    """What generation counts changes of: everything but metadata and status."""
+    return {key: value for key, value in obj.items() if key not in {"metadata", "status"}}
+
+
+def _kept_metadata(metadata: Obj, before: Obj) -> Obj:
+    """The caller's metadata with the server's own fields as they were."""
+    kept = {key: value for key, value in metadata.items() if key not in {"managedFields", "selfLink"}}
+    for key in _OWN_METADATA:
+        kept.pop(key, None)
+        if key in before:
+            kept[key] = before[key]
+    for key in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if key in kept and not kept[key]:
+            del kept[key]
+    return kept
+
+
+def _patched(model: str, document: Obj, patch: Patch, kind: Kind) -> Obj:
+    try:
+        if patch.content_type == JSON_PATCH:
+            if not isinstance(patch.body, list):
+                raise bad_request("a JSON patch must be a list of operations")
+            return json_patch(document, patch.body)
+        if not isinstance(patch.body, dict):
+            raise bad_request(f"a patch of {kind.kind} must be an object, not {shown(patch.body)[:80]}")
+        if patch.content_type == MERGE_PATCH:
+            return merge_patch(document, patch.body)
+        return strategic_patch(model, document, patch.body)
+    except PatchError as error:
+        message = "the server rejected our request due to an error in our request"
+        causes: list[Obj] = [{"reason": "UnexpectedServerResponse", "message": str(error)}]
+        raise StatusError(422, "Invalid", message, {"causes": causes}) from error
+
+
+__all__ = [
+    "DEFAULT_OPTIONS",
+    "Deletion",
+    "Options",
+    "Patch",
+    "Registry",
+    "RegistrySettings",
+    "forbidden_field",
+]
