@@ -105,6 +105,11 @@ def poke(worker: Worker) -> Worker:
     return worker if worker.poked else replace(worker, poked=True)
 
 
+def caught_up(worker: Worker, now_s: float) -> Worker:
+    """The worker without the ticks that passed while there was nothing to probe; its phase stays."""
+    return worker if worker.next_tick_s >= now_s else replace(worker, next_tick_s=_tick_after(worker, now_s))
+
+
 def wake_s(worker: Worker) -> float:
     """When the worker has to be asked again if nothing happens; infinite while a probe is under way."""
     if worker.probing:

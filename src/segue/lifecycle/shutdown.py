@@ -76,9 +76,10 @@ def wake_s(shutdown: Shutdown) -> float:
         return math.inf
     if shutdown.signalled_s is not None:
         return shutdown.signalled_s + shutdown.stop_timeout_s
+    signal_s = shutdown.began_s + shutdown.signal_delay_s
     if shutdown.has_hook and shutdown.hook_began_s is not None and shutdown.hook_ended_s is None:
-        return shutdown.hook_began_s + shutdown.grace_s
-    return shutdown.began_s + shutdown.signal_delay_s
+        return max(signal_s, shutdown.hook_began_s + shutdown.grace_s)
+    return signal_s
 
 
 def hook_begun(shutdown: Shutdown, now_s: float) -> Shutdown:
@@ -91,10 +92,15 @@ def hook_ended(shutdown: Shutdown, now_s: float) -> Shutdown:
     return shutdown if shutdown.hook_ended_s is not None else replace(shutdown, hook_ended_s=now_s)
 
 
-def signalled(shutdown: Shutdown, now_s: float) -> Shutdown:
-    """The stop signal goes out now; its timeout is what the hook left of the grace, at least the floor."""
+def signalled(shutdown: Shutdown, now_s: float, *, waited_for_turn: bool = False) -> Shutdown:
+    """The stop signal goes out now; its timeout is what the hook left of the grace, at least the floor.
+
+    A sidecar that waited for its turn has spent that time of its own grace too (T22).
+    """
     spent_s = 0.0
-    if shutdown.hook_began_s is not None:
+    if waited_for_turn:
+        spent_s = now_s - shutdown.began_s
+    elif shutdown.hook_began_s is not None:
         spent_s = (now_s if shutdown.hook_ended_s is None else shutdown.hook_ended_s) - shutdown.hook_began_s
     return replace(shutdown, signalled_s=now_s, stop_timeout_s=stop_timeout_s(shutdown.grace_s, spent_s))
 

@@ -1,0 +1,1 @@
+"""The node agent's body: processes in namespaces, probes on sockets, logs in files. It decides nothing."""
