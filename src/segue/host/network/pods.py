@@ -144,8 +144,9 @@ class NamespaceNetwork:
         return self._node.thread.make(inside)
 
     def _unmake(self, place: _Place) -> None:
-        # Deleting the link would hold the kernel's lock of all links for 40 ms per pod. Without its route nobody reaches
-        # the pod any more; the kernel's worker takes namespace and link away, many at once, as soon as nobody holds them.
+        # Deleting the link would hold the kernel's lock of all links for 40 ms per pod. Without its route nobody
+        # reaches the pod any more; the kernel's worker takes namespace and link away, many at once, as soon as nobody
+        # holds them.
         try:
             self._routes.request([routes.route_gone(f"{place.attachment.ip}/32", place.link)])
         except OSError as error:
