@@ -52,9 +52,13 @@ class Latencies:
 
 @dataclass(slots=True)
 class Tally:
-    """Records added one by one, in any order; `as_json` at any time."""
+    """Records added one by one, in order of their end; `as_json` at any time.
+
+    `window` is when requests were due: silence before and after it is no gap.
+    """
 
     start_s: float
+    window: tuple[float, float]
     outcomes: dict[Outcome, int] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     errnos: dict[str, int] = field(default_factory=dict)
@@ -67,7 +71,7 @@ class Tally:
     _end_s: float = 0.0
 
     def add(self, record: Record) -> None:
-        """Count one request; gaps are exact where records come in order of their end."""
+        """Count one request."""
         outcome = record.outcome
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         self._end_s = max(self._end_s, record.done_s)
@@ -82,10 +86,13 @@ class Tally:
             version = record.version or "?"
             self.versions[version] = self.versions.get(version, 0) + 1
             self.latencies.add(record.latency_s)
-            self.longest_gap_s = max(self.longest_gap_s, record.done_s - (self._last_ok_s or self.start_s))
+            self.longest_gap_s = max(self.longest_gap_s, self._gap_until(record.done_s))
             self._last_ok_s = max(self._last_ok_s, record.done_s)
         elif record.errno:
             self.errnos[record.errno] = self.errnos.get(record.errno, 0) + 1
+
+    def _gap_until(self, at_s: float) -> float:
+        return min(at_s, self.window[1]) - (self._last_ok_s or self.window[0])
 
     @property
     def total(self) -> int:
@@ -106,6 +113,7 @@ class Tally:
         """The summary for people and machines."""
         took_s = max(self._end_s - self.start_s, 0.0)
         ok = self.outcomes.get(Outcome.OK, 0)
+        gap_s = max(self.longest_gap_s, self._gap_until(self._end_s))
         return {
             "requests": self.total,
             "ok": ok,
@@ -119,6 +127,6 @@ class Tally:
             "errnos": dict(sorted(self.errnos.items())),
             "versions": dict(sorted(self.versions.items())),
             "latencyMs": self.latencies.as_json(),
-            "longestGapMs": round(self.longest_gap_s * 1000, 3),
+            "longestGapMs": round(gap_s * 1000, 3),
             "seconds": [{"second": second, **self.seconds[second]} for second in sorted(self.seconds)],
         }

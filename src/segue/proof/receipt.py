@@ -151,7 +151,7 @@ def verify(document: Obj, records: Iterable[Record]) -> list[str]:
 
 
 def _count(case: Case, records: Iterable[Record]) -> tuple[Tally, int]:
-    tally = Tally(case.zero_s)
+    tally = Tally(case.zero_s, case.exposure)
     outside = 0
     for record in records:
         if _within(case, record):

@@ -80,9 +80,9 @@ class Session:
         self.firing.stop()
 
 
-def sum_up(path: Path, start_s: float) -> Tally:
+def sum_up(path: Path, start_s: float, due_s: float) -> Tally:
     """The summary, read back from the file: memory stays bounded however long the load was."""
-    tally = Tally(start_s)
+    tally = Tally(start_s, (start_s, start_s + due_s))
     decode = msgspec.json.Decoder(Record).decode
     with path.open("rb") as rows:
         for row in rows:
@@ -109,7 +109,8 @@ def main(argv: list[str]) -> int:
         signal.signal(signal.SIGTERM, session.on_signal)
         signal.signal(signal.SIGINT, session.on_signal)
         session.firing.run()
-    tell("summary", {"startS": session.firing.start_s, **sum_up(path, session.firing.start_s).as_json()})
+    start_s = session.firing.start_s
+    tell("summary", {"startS": start_s, **sum_up(path, start_s, plan.duration_s).as_json()})
     return 0
 
 
