@@ -87,11 +87,12 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchListeners:
-    """Look for the pod's listening ports this often from now on; 0 ends it."""
+    """Look for the pod's listening ports this often from now on, `then_s` once one is seen; 0 ends it."""
 
     pod_uid: str
     pod: str
     every_s: float
+    then_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

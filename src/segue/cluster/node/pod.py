@@ -74,6 +74,7 @@ class PodMachine:
         self._dirty_since_s: float | None = None
         self._retry_write_s = 0.0
         self._watch_every_s = 0.0
+        self._was_ready = is_ready(around.obj)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -228,7 +229,8 @@ class PodMachine:
                 every_s = settings.watch_starting_s
         if every_s != self._watch_every_s:
             self._watch_every_s = every_s
-            watch = WatchListeners(pod_uid=self.around.uid, pod=self.around.pod, every_s=every_s)
+            then_s = settings.watch_idle_s if every_s == settings.watch_starting_s else every_s
+            watch = WatchListeners(pod_uid=self.around.uid, pod=self.around.pod, every_s=every_s, then_s=then_s)
             self.around.outbox.effects.append(watch)
 
     # --- status -----------------------------------------------------------------------------------------------------
@@ -308,13 +310,12 @@ class PodMachine:
             self._object_gone = True
             return
         assert self._writing is not None
-        before, after = self.around.obj, result.obj
         self._writing = None
-        if not self._object_gone:
-            self.around.obj = after
-        if is_ready(before) != is_ready(after):
-            what = What.POD_READY if is_ready(after) else What.POD_UNREADY
-            self.around.record(result.at_s, what, ip=self.around.ip)
+        self.on_object(result.obj, result.at_s)
+        ready = is_ready(result.obj)
+        if ready != self._was_ready:
+            self._was_ready = ready
+            self.around.record(result.at_s, What.POD_READY if ready else What.POD_UNREADY, ip=self.around.ip)
 
     def _refused(self, effect_id: int, result: WriteRefused) -> None:
         """Somebody else wrote in between: the newer object is taken, the next step decides again from it."""

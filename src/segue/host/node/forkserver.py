@@ -247,4 +247,6 @@ def _isolate(order: Order, network_fd: int) -> None:
 def main(control_fd: int) -> None:
     """Serve on the inherited descriptor."""
     syscalls.prctl_pdeathsig(signal.SIGKILL)
-    ForkServer(socket.socket(fileno=control_fd)).run()
+    control = socket.socket(fileno=control_fd)
+    control.set_inheritable(False)  # no container may hold it
+    ForkServer(control).run()
