@@ -1,0 +1,77 @@
+"""Pods' addresses where the machine refuses namespaces (`PodNetwork` in loopback mode): a 127.64.x.y per pod.
+
+Less faithful than a namespace per pod, and said so: a process may bind to addresses that are not its own; one that
+listens on 0.0.0.0 answers at every pod's address; only connections that came through a Service are counted; nothing
+is refused by a detached address while something still listens there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from segue.host.doors import Attachment
+from segue.host.network.sockdiag import SocketView
+from segue.model.errors import HostError, StatusError
+from segue.model.objects import Obj
+
+_ADDRESSES = 250 * 250
+LESS_FAITHFUL = (
+    "pods share the machine's network: each gets an address 127.64.x.y, to which its processes must bind (POD_IP)",
+    "Services are carried by a proxy: it accepts before it asks a pod, so a pod's refusal arrives as a reset",
+    "a Service whose endpoints are elsewhere only (DROP) accepts and stays silent; UDP ports are not carried",
+    "arrivals at a pod are counted for connections through Services only",
+)
+
+
+class LoopbackNetwork:
+    """Each pod an address of the loopback interface."""
+
+    def __init__(self) -> None:
+        self._view = SocketView()
+        self._ips: dict[str, str] = {}
+        self._last = -1  # handed out in turn: a stale client must not meet a new pod at an old address
+        self._opened: Counter[str] = Counter()
+
+    async def attach(self, pod_uid: str, pod: str) -> Attachment:
+        """Give the pod an address; idempotent per uid."""
+        ip = self._ips.get(pod_uid)
+        if ip is None:
+            ip = self._ips[pod_uid] = self._take(pod)
+        return Attachment(ip=ip, netns_fd=None)
+
+    async def detach(self, pod_uid: str) -> None:
+        """Take the address back; idempotent."""
+        ip = self._ips.pop(pod_uid, None)
+        if ip is not None:
+            del self._opened[ip]
+
+    def count_arrival(self, ip: str) -> None:
+        """The proxy has given a connection to the pod at `ip`."""
+        self._opened[ip] += 1
+
+    def listening_ports(self, pod_uid: str) -> frozenset[int]:
+        """TCP ports on which something listens at the pod's address right now."""
+        ip = self._ips.get(pod_uid)
+        return frozenset(port for address, port in self._view.listeners() if address == ip)
+
+    def traffic(self, pod_uid: str) -> Obj:
+        """What connections at the pod's address carry; `passiveOpens` counts those that the proxy opened."""
+        ip = self._ips.get(pod_uid)
+        if ip is None:
+            raise StatusError(404, "NotFound", "the pod has no network")
+        rows = [row.as_json() for row in self._view.connections() if row.local == ip]
+        return {"passiveOpens": self._opened[ip], "connections": rows}
+
+    async def close(self) -> None:
+        """Forget every pod."""
+        self._ips.clear()
+        self._view.close()
+
+    def _take(self, pod: str) -> str:
+        taken = set(self._ips.values())
+        for _ in range(_ADDRESSES):
+            self._last = (self._last + 1) % _ADDRESSES
+            ip = f"127.64.{self._last // 250}.{self._last % 250 + 1}"
+            if ip not in taken:
+                return ip
+        raise HostError(f"no address is left for pod {pod}")
