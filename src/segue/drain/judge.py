@@ -1,0 +1,320 @@
+"""Whether the world has stopped sending to a pod, judged at the pod: `quiet | busy | not enough evidence`.
+
+A sender with r arrivals per second is silent by chance for t seconds with probability exp(-r t). Quiet means that
+every sender seen lately has been silent for longer than a stated risk allows, and for at least `quiet_min_s`.
+
+Rule 1: rates are kept per sender, never pooled: one rare client hides behind a thousand busy ones (C1).
+Rule 2: a connection is live while it owes an answer (C2) or carried bytes within its own window (C3). Idle keep-alive
+is not live. Where bytes cannot be seen, an established connection counts as live.
+Rule 3: the kubelet's probes are connections too. They are taken out by their rhythm (P2: fixed period and phase),
+never by their number alone.
+Never asks the time and never opens anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from segue.drain.samples import Connection, Sample
+
+LOOK_BACK_S = 60.0
+SAMPLES_FOR_A_RATE = 3  # fewer arrivals than this say nothing about a sender's rhythm
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    QUIET = "quiet"
+    BUSY = "busy"
+    UNKNOWN = "not enough evidence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How sure to be. `timer_s` is the propagation time P that stands in for evidence; `cap_s` ends any drain."""
+
+    risk: float = 1e-6
+    quiet_min_s: float = 2.0
+    timer_s: float = 5.0
+    cap_s: float = 30.0
+    young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
+
+    def __post_init__(self) -> None:
+        assert 0 < self.risk < 1
+        assert 0 < self.quiet_min_s <= self.timer_s <= self.cap_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """What is known of the pod from its spec: ports that Services target, probe periods, the node's addresses."""
+
+    ports: frozenset[int]
+    probe_periods_s: tuple[float, ...] = ()
+    node_addresses: frozenset[str] = frozenset()
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A verdict with the numbers it stands on. `silent_s` counts from the last arrival (or from the switch)."""
+
+    verdict: Verdict
+    source: str
+    silent_s: float
+    needed_s: float
+    live: int
+    rate: float  # arrivals per second while it still had traffic
+    arrivals: int  # since the switch, probes left out
+    peers: tuple[str, ...] = ()
+
+    @property
+    def because(self) -> str:
+        """One line for people."""
+        text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
+        if self.rate:
+            text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"
+        if self.live:
+            text += f", {self.live} live connection{'s' if self.live > 1 else ''} ({', '.join(self.peers[:3])})"
+        return text
+
+
+NOTHING_SEEN = Evidence(
+    verdict=Verdict.UNKNOWN, source="timer", silent_s=0.0, needed_s=0.0, live=0, rate=0.0, arrivals=0
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tracked:
+    """One connection over time."""
+
+    seen_s: float
+    moved_s: float
+    gap_s: float = 0.0
+    carried: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """One pod over time: fed samples, asked for evidence."""
+
+    receiver: Receiver
+    began_s: float | None = None
+    last: Sample | None = None
+    arrivals: deque[tuple[float, int]] = field(default_factory=deque)
+    senders: dict[str, int] = field(default_factory=dict)
+    tracked: dict[tuple[int, str, int], _Tracked] = field(default_factory=dict)
+
+    def note(self, sample: Sample) -> None:
+        """Take one more sample in."""
+        if self.last is None or sample.passive_opens < self.last.passive_opens:
+            # A counter that goes backwards belongs to another network: start again (C6).
+            self.began_s = sample.at_s
+            self.arrivals.clear()
+        elif sample.passive_opens > self.last.passive_opens:
+            self.arrivals.append((sample.at_s, sample.passive_opens - self.last.passive_opens))
+        while self.arrivals and self.arrivals[0][0] < sample.at_s - LOOK_BACK_S:
+            self.arrivals.popleft()
+        self._track(sample)
+        self.last = sample
+
+    def _track(self, sample: Sample) -> None:
+        present: dict[tuple[int, str, int], _Tracked] = {}
+        for connection in self._served(sample.connections):
+            carried = _bytes_of(connection)
+            known = self.tracked.get(connection.key)
+            if known is None:
+                self.senders[connection.remote] = self.senders.get(connection.remote, 0) + 1
+                moved_s = sample.at_s - _idle_s(connection)
+                present[connection.key] = _Tracked(seen_s=moved_s, moved_s=moved_s, carried=carried)
+                continue
+            if carried != known.carried:
+                moved_s = max(known.moved_s, sample.at_s - _idle_s(connection))
+                known.gap_s = max(known.gap_s, moved_s - known.moved_s)
+                known.moved_s, known.carried = moved_s, carried
+            present[connection.key] = known
+        self.tracked = present
+
+    def _served(self, connections: Sequence[Connection]) -> list[Connection]:
+        """Connections to ports that a Service targets, from outside the pod (C5)."""
+        return [
+            connection
+            for connection in connections
+            if connection.local_port in self.receiver.ports and not connection.remote.startswith(("127.", "::1"))
+        ]
+
+    def judge(self, now_s: float, since_s: float, policy: Policy) -> Evidence:
+        """The evidence at `now_s`, for a pod that lost its traffic at `since_s` (the switch)."""
+        if self.last is None or self.began_s is None:
+            return NOTHING_SEEN
+        arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
+        last_s = max((at_s for at_s, _ in arrived), default=self.began_s)
+        silent_s = max(0.0, now_s - max(last_s, since_s, self.began_s))
+        rate = self._rate(arrived, last_s)
+        window_s = self._window_s(arrived, rate, policy)
+        live = self._live(now_s, policy)
+        enough = window_s <= policy.timer_s
+        needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
+        if live or silent_s < policy.quiet_min_s:
+            verdict = Verdict.BUSY
+        elif not enough:
+            verdict = Verdict.UNKNOWN
+        else:
+            verdict = Verdict.QUIET if silent_s >= needed_s else Verdict.BUSY
+        return Evidence(
+            verdict=verdict,
+            source=self.last.source,
+            silent_s=silent_s,
+            needed_s=needed_s,
+            live=len(live),
+            rate=rate,
+            arrivals=sum(count for at_s, count in arrived if at_s > since_s),
+            peers=tuple(f"{connection.remote}:{connection.remote_port}" for connection in live),
+        )
+
+    def _rate(self, arrived: Sequence[tuple[float, int]], last_s: float) -> float:
+        assert self.began_s is not None
+        first_s = arrived[0][0] if arrived else self.began_s
+        watched_s = last_s - max(self.began_s, min(first_s, last_s - 1.0))
+        total = sum(count for _, count in arrived)
+        return total / watched_s if total >= SAMPLES_FOR_A_RATE and watched_s > 0 else 0.0
+
+    def _window_s(self, arrived: Sequence[tuple[float, int]], rate: float, policy: Policy) -> float:
+        """How long every sender must have been silent; infinite where one is too rare to judge."""
+        total = sum(count for _, count in arrived)
+        if not rate:
+            return math.inf
+        senders = {
+            remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses
+        }
+        seen = sum(senders.values())
+        if not seen:
+            # The source is hidden (masqueraded, or too short-lived to be seen): each node may be a sender.
+            slowest = rate / max(1, self.receiver.nodes)
+        else:
+            rarest = min(senders.values())
+            if rarest / seen * total < SAMPLES_FOR_A_RATE:
+                return math.inf
+            slowest = rate * rarest / seen
+        return -math.log(policy.risk) / slowest
+
+    def _live(self, now_s: float, policy: Policy) -> list[Connection]:
+        assert self.last is not None
+        return [
+            connection
+            for connection in self._served(self.last.connections)
+            if is_live(connection, self.tracked[connection.key], now_s, policy)
+        ]
+
+    def live_now(self) -> int:
+        """Connections open at the last look, whatever they carry: the fewer, the idler the pod."""
+        return len(self._served(self.last.connections)) if self.last else 0
+
+
+def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
+    """Whether ending its pod now would cut something off."""
+    if connection.state == "SYN_RECV":
+        return True
+    if connection.state not in {"ESTABLISHED", "CLOSE_WAIT"}:
+        return False
+    if connection.bytes_received is None or connection.bytes_sent is None:
+        return connection.state == "ESTABLISHED"
+    if _owes_an_answer(connection):
+        return True
+    if connection.state == "CLOSE_WAIT":
+        return False
+    age_s = now_s - tracked.seen_s
+    if age_s < policy.young_s and tracked.carried:
+        return True
+    return now_s - tracked.moved_s < max(policy.quiet_min_s, 2 * tracked.gap_s)
+
+
+def _owes_an_answer(connection: Connection) -> bool:
+    assert connection.bytes_received is not None
+    if not connection.bytes_received:
+        return False
+    if not connection.bytes_sent:
+        return True
+    received_s, sent_s = connection.idle_received_s, connection.idle_sent_s
+    return received_s is not None and sent_s is not None and received_s < sent_s
+
+
+def _bytes_of(connection: Connection) -> int | None:
+    if connection.bytes_received is None or connection.bytes_sent is None:
+        return None
+    return connection.bytes_received + connection.bytes_sent
+
+
+def _idle_s(connection: Connection) -> float:
+    known = [idle_s for idle_s in (connection.idle_received_s, connection.idle_sent_s) if idle_s is not None]
+    return min(known, default=0.0)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rhythm:
+    """One probe of the kubelet: `at_s` is the arrival last explained by it, walking back in time."""
+
+    period_s: float
+    at_s: float | None = None
+
+    def explains(self, at_s: float) -> bool:
+        if self.at_s is None:
+            return True
+        back_s = self.at_s - at_s
+        turns = round(back_s / self.period_s)
+        slack_s = min(1.0, 0.3 * self.period_s)
+        return turns >= 1 and abs(back_s - turns * self.period_s) <= slack_s
+
+
+def _without_probes(arrivals: Sequence[tuple[float, int]], periods_s: Sequence[float]) -> list[tuple[float, int]]:
+    """Arrivals that no probe explains, oldest first.
+
+    Walks back from now, because the phase of a probe can only be learnt where the traffic has gone. Before the first
+    arrival that no rhythm explains the probes drown in the traffic and no longer matter.
+    """
+    rhythms = [_Rhythm(period_s=period_s) for period_s in periods_s]
+    rows = list(arrivals)
+    while rows:
+        at_s, count = rows[-1]
+        left = count
+        for rhythm in sorted(rhythms, key=lambda r: r.at_s is None):
+            if left and rhythm.explains(at_s):
+                rhythm.at_s = at_s
+                left -= 1
+        if left:
+            rows[-1] = (at_s, left)
+            return rows
+        rows.pop()
+    return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """How a pod's drain ended: quiet | timer | capped."""
+
+    reason: str
+    because: str
+
+
+def ended(evidence: Evidence, *, now_s: float, since_s: float, policy: Policy) -> Drained | None:
+    """Whether the pod may be ended now and why; None means wait."""
+    waited_s = now_s - since_s
+    if evidence.verdict is Verdict.QUIET:
+        return Drained(reason="quiet", because=evidence.because)
+    if waited_s >= policy.cap_s:
+        return Drained(reason="capped", because=f"{evidence.because}; the cap of {policy.cap_s:g} s is over")
+    if evidence.source == NOTHING_SEEN.source:
+        over = waited_s >= policy.timer_s
+        return Drained(reason="timer", because=f"no evidence to be had; waited {waited_s:.1f} s") if over else None
+    if evidence.verdict is Verdict.UNKNOWN and waited_s >= policy.timer_s and evidence.silent_s >= policy.timer_s:
+        return Drained(reason="timer", because=f"{evidence.because}; waited {waited_s:.1f} s")
+    return None
+
+
+def summary_of(evidence: Mapping[str, Evidence]) -> str:
+    """One line over all pods."""
+    kinds = [(verdict, sum(e.verdict is verdict for e in evidence.values())) for verdict in Verdict]
+    return ", ".join(f"{count} {verdict}" for verdict, count in kinds if count)

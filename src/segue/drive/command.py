@@ -1,0 +1,295 @@
+"""The commands as flows: what `segue release`, `undo`, `scale`, `abort` and `plan` do, for any body to run.
+
+Rule: everything is looked at and tried out before the first write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from segue.drain.judge import Policy
+from segue.drive.flow import Flow, Progress, ask, body_of, error_of, get
+from segue.drive.loop import Drive, Outcome
+from segue.drive.observe import Observer
+from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
+from segue.model.errors import Conflict, ManifestError, Refused, StatusError
+from segue.model.manifest import Document
+from segue.model.objects import Obj
+from segue.model.workloads import Deployment, ReplicaSet
+from segue.release.abort import decide_abort
+from segue.release.actions import patch_deployment
+from segue.release.all_first import decide
+from segue.release.first import decide_first
+from segue.release.memory import Memory
+from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.scaling import decide_scale
+from segue.release.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """Who drives and how: this run's identity, how sure to be, how long to wait for Ready (None: the Deployment's)."""
+
+    me: str
+    holder_is_gone: Callable[[str], bool]
+    policy: Policy = field(default_factory=Policy)
+    timeout_s: float | None = None
+
+    def observer(self, namespace: str, name: str) -> Observer:
+        """Eyes on one Deployment."""
+        return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a release of one Deployment would do: `plan` None where there is nothing to lose or nothing to do."""
+
+    placed: Placed
+    live: Obj | None
+    wanted: Obj
+    plan: Plan | None
+    note: str = ""
+    resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """All documents, tried out."""
+
+    deployments: tuple[Proposal, ...]
+    others: tuple[tuple[Placed, Obj | None, Obj], ...]
+
+
+def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> Flow[Preparation]:
+    """Try everything out and plan; raises what is wrong before anything is changed."""
+    if not any(document.kind == "Deployment" for document in documents):
+        kinds = ", ".join(sorted({document.kind for document in documents}))
+        raise ManifestError(
+            f"there is no Deployment in it (only {kinds})",
+            place=documents[0].place("kind"),
+            remedy="segue releases Deployments; give it the file that has one",
+        )
+    placed = yield from locate(documents, namespace)
+    tried: list[tuple[Placed, Obj | None, Obj]] = []
+    for one in placed:
+        live, wanted = yield from try_out(one)
+        tried.append((one, live, wanted))
+    templates = [wanted["spec"]["template"] for one, _, wanted in tried if one.document.kind == "Deployment"]
+    for one, live, _ in tried:
+        if one.document.kind == "Service":
+            _, (pods,) = yield from ask(get(f"/api/v1/namespaces/{one.namespace}/pods"))
+            check_service(one, live, templates, list(body_of(pods, "listing pods").get("items") or []))
+    proposals = []
+    for one, live, wanted in tried:
+        if one.document.kind == "Deployment":
+            proposals.append((yield from _propose(one, live, wanted, driver)))
+    others = tuple(row for row in tried if row[0].document.kind != "Deployment")
+    return Preparation(deployments=tuple(proposals), others=others)
+
+
+def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> Flow[Proposal]:
+    if live is None:
+        return Proposal(placed=placed, live=None, wanted=wanted, plan=None, note="it is new: nothing can be lost")
+    deployment = Deployment(obj=live)
+    snapshot = yield from driver.observer(placed.namespace, deployment.name).observe()
+    target = target_of(placed.document, deployment, wanted)
+    memory = snapshot.memory
+    _check_free(snapshot, memory, target)
+    if memory is not None:
+        plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+        return Proposal(placed=placed, live=live, wanted=wanted, plan=plan, note="it goes on", resumes=True)
+    if target.template == deployment.template:
+        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=_same_template(deployment, target))
+    if deployment.replicas == 0:
+        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note="no pod serves: nothing can be lost")
+    plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
+    return Proposal(placed=placed, live=live, wanted=wanted, plan=plan)
+
+
+def _same_template(deployment: Deployment, target: Target) -> str:
+    changed = [key for key, value in target.after.items() if deployment.spec.get(key) != value]
+    return f"the pods stay as they are; {', '.join(changed)} changes" if changed else "already at this version"
+
+
+def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target) -> None:
+    """Nobody else drives, and what is under way is this very release."""
+    name = snapshot.deployment.name
+    if snapshot.held_by:
+        raise Conflict(
+            f"another segue drives Deployment {name} now: {snapshot.held_by}",
+            remedy=f"wait until it has ended; segue status {name} shows what it does",
+        )
+    if memory is None:
+        return
+    if memory.aborting:
+        raise Conflict(
+            f"the {memory.kind} of Deployment {name} is being aborted",
+            remedy=f"finish that with: segue abort {name}",
+        )
+    if memory.kind != target.kind or memory.digest != target.digest:
+        command = {"scale": f"segue scale {name} {memory.target}", "undo": f"segue undo {name}"}
+        again = command.get(memory.kind, "segue release with its own manifest")
+        raise Conflict(
+            f"another {memory.kind} of Deployment {name} is under way",
+            remedy=f"finish it ({again}), or take it back: segue abort {name}",
+        )
+
+
+def release(preparation: Preparation, driver: Driver) -> Flow[tuple[Outcome, ...]]:
+    """Perform what was prepared: other objects first, then one Deployment after the other."""
+    for placed, live, wanted in preparation.others:
+        yield from _put_other(placed, live, wanted)
+    outcomes: list[Outcome] = []
+    for proposal in preparation.deployments:
+        outcome = yield from _release_one(proposal, driver)
+        outcomes.append(outcome)
+    return tuple(outcomes)
+
+
+def _put_other(placed: Placed, live: Obj | None, wanted: Obj) -> Flow[None]:
+    if live is not None and _plain(live) == _plain(wanted):
+        return
+    what = f"{placed.document.kind} {placed.document.name}"
+    yield Progress(because="the manifest brings it", action=f"{'create' if live is None else 'update'} {what}")
+    request = creation(placed, dry_run=False) if live is None else merging(placed, dry_run=False)
+    _, (answer,) = yield from ask(request)
+    if answer.code >= 400:
+        raise manifest_fault(placed.document, answer)
+
+
+def _plain(obj: Obj) -> Obj:
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key not in {"resourceVersion", "managedFields", "generation", "creationTimestamp"}
+    }
+    return {**obj, "metadata": metadata}
+
+
+def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
+    placed = proposal.placed
+    observer = driver.observer(placed.namespace, placed.document.name)
+    if proposal.plan is not None:
+        run = Drive(observer=observer, decide=partial(decide, proposal.plan), policy=driver.policy)
+        return (yield from run.run())
+    if proposal.live is None:
+        yield Progress(because=proposal.note, action=f"create Deployment {placed.document.name}")
+        _, (answer,) = yield from ask(creation(placed, dry_run=False))
+        if answer.code >= 400:
+            raise manifest_fault(placed.document, answer)
+        return (yield from _until_ready(observer, driver))
+    deployment = Deployment(obj=proposal.live)
+    target = target_of(placed.document, deployment, proposal.wanted)
+    replicas = int(target.after.get("replicas", deployment.replicas))
+    empty = deployment.replicas == 0
+    spec = dict(target.after) if empty else {k: v for k, v in target.after.items() if k != "replicas"}
+    if empty:
+        spec["template"] = target.template
+    if any(deployment.spec.get(key) != value for key, value in spec.items()):
+        yield Progress(because=proposal.note, action=f"update Deployment {deployment.name}")
+        labels, annotations = target.metadata["labels"], target.metadata["annotations"]
+        _, (answer,) = yield from ask(patch_deployment(deployment, spec, labels=labels, annotations=annotations))
+        body_of(answer, f"Deployment {deployment.name}")
+    if not empty and replicas != deployment.replicas:
+        return (yield from scale(placed.namespace, deployment.name, replicas, driver))
+    return (yield from _until_ready(observer, driver))
+
+
+def _until_ready(observer: Observer, driver: Driver) -> Flow[Outcome]:
+    timeout_s = driver.timeout_s or 600.0
+    snapshot = yield from observer.observe()
+    run = Drive(
+        observer=observer, decide=partial(decide_first, snapshot.now_s + timeout_s, timeout_s), policy=driver.policy
+    )
+    return (yield from run.run())
+
+
+def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flow[Outcome]:
+    """Release the template of an earlier revision, with the same care."""
+    observer = driver.observer(namespace, name)
+    snapshot = yield from observer.observe()
+    memory = snapshot.memory
+    template = _earlier(snapshot, memory, revision)
+    target = Target(kind="undo", template=template, after=_settings(snapshot.deployment), metadata={})
+    if memory is not None and memory.kind == "undo":
+        target = Target(kind="undo", template=template, after=memory.after, metadata={})
+    _check_free(snapshot, memory, target)
+    if memory is not None:
+        plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+    else:
+        plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
+    run = Drive(observer=observer, decide=partial(decide, plan), policy=driver.policy)
+    return (yield from run.run())
+
+
+def _settings(deployment: Deployment) -> Obj:
+    return {key: deployment.spec.get(key) for key in ("strategy", "minReadySeconds", "progressDeadlineSeconds")}
+
+
+def _earlier(snapshot: Snapshot, memory: Memory | None, revision: int | None) -> Obj:
+    sets = sorted(snapshot.sets, key=lambda one: one.revision)
+    if memory is not None and memory.kind == "undo":
+        found = [one for one in sets if digest_of(one.template) == memory.digest]
+        if found:
+            return found[0].template
+    newest = snapshot.newest
+    name = snapshot.deployment.name
+    if revision is not None:
+        named = [one for one in sets if one.revision == revision]
+        if not named:
+            known = ", ".join(str(one.revision) for one in sets) or "none"
+            raise Refused(f"Deployment {name} has no revision {revision} (there are {known})", remedy="segue history")
+        return named[0].template
+    earlier: list[ReplicaSet] = [one for one in sets if newest is None or one.revision < newest.revision]
+    if not earlier:
+        raise Refused(
+            f"Deployment {name} has no earlier revision to go back to",
+            remedy="its ReplicaSets are its history; revisionHistoryLimit says how many are kept",
+        )
+    return earlier[-1].template
+
+
+def scale(namespace: str, name: str, replicas: int, driver: Driver) -> Flow[Outcome]:
+    """To another number of pods; on the way down each of them leaves traffic first."""
+    observer = driver.observer(namespace, name)
+    snapshot = yield from observer.observe()
+    deployment = snapshot.deployment
+    timeout_s = driver.timeout_s or float(deployment.progress_deadline_s)
+    plan = Plan(
+        target=Target(kind="scale", template=deployment.template, after={}, metadata={}),
+        namespace=namespace,
+        deployment=name,
+        services=tuple(service.name for service in snapshot.services),
+        replicas=deployment.replicas,
+        wanted=replicas,
+        old_set="",
+        old_hash="",
+        policy=driver.policy,
+        timeout_s=timeout_s,
+        deadline_s=snapshot.now_s + timeout_s,
+    )
+    run = Drive(observer=observer, decide=partial(decide_scale, plan), policy=driver.policy)
+    return (yield from run.run())
+
+
+def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
+    """Back to what served before."""
+    observer = driver.observer(namespace, name)
+    snapshot = yield from observer.observe()
+    memory = snapshot.memory or Memory(id="", kind="release", digest="", begun_s=0.0)
+    target = Target(kind=memory.kind, template=snapshot.deployment.template, after=memory.after, metadata={})
+    plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+    run = Drive(observer=observer, decide=partial(decide_abort, plan), policy=driver.policy)
+    return (yield from run.run())
+
+
+def events_of(namespace: str, names: set[str]) -> Flow[list[Obj]]:
+    """Warning events about these objects, newest last."""
+    _, (answer,) = yield from ask(get(f"/api/v1/namespaces/{namespace}/events"))
+    if answer.code >= 400:
+        raise error_of(answer, "listing events") if answer.code == 401 else StatusError(answer.code, "", "no events")
+    rows = [row for row in answer.body.get("items") or [] if row.get("involvedObject", {}).get("name") in names]
+    warnings = [row for row in rows if row.get("type") == "Warning"]
+    return sorted(warnings, key=lambda row: str(row.get("lastTimestamp") or row.get("eventTime") or ""))

@@ -1,0 +1,100 @@
+"""How a sans-IO flow asks its body for things: it yields an `Ask` and is sent an `Answer`.
+
+Rule: every answer carries the time, so that nobody in here needs a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from segue.model.errors import ClusterUnreachable, Forbidden, StatusError
+from segue.model.http import ApiRequest, ApiResponse
+from segue.model.objects import Obj
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """API calls that may run side by side; their responses come in this order."""
+
+    requests: tuple[ApiRequest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPods:
+    """The newest text each pod's network files gave (one long exec per pod); None where it has none."""
+
+    namespace: str
+    pods: tuple[tuple[str, str], ...]  # (pod, container)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """Wait."""
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Something a person may want to see; `action` is "" for a wait."""
+
+    because: str
+    action: str = ""
+    barrier: str = ""
+    ready: Mapping[str, int] = field(default_factory=dict)  # Ready pods by version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of the last ask."""
+
+    now_s: float
+    responses: tuple[ApiResponse, ...] = ()
+    texts: Mapping[str, str | None] = field(default_factory=dict)
+
+
+Ask: TypeAlias = Calls | ReadPods | Sleep | Progress
+Flow: TypeAlias = Generator[Ask, Answer, T]
+
+
+def body_of(response: ApiResponse, what: str = "") -> Obj:
+    """The object of a good answer; any other is raised as what it means."""
+    if response.code < 400:
+        return response.body
+    raise error_of(response, what)
+
+
+def error_of(response: ApiResponse, what: str = "") -> StatusError | Forbidden | ClusterUnreachable:
+    """What a refusal means."""
+    message = str(response.body.get("message") or f"HTTP {response.code}")
+    if what:
+        message = f"{what}: {message}"
+    match response.code:
+        case 401:
+            return ClusterUnreachable(
+                f"the API server does not know who we are ({message})",
+                remedy="log in again, or check the user of the kubeconfig's context",
+            )
+        case 403:
+            return Forbidden(
+                message, remedy="ask for a role that allows it; docs/reference/plan.md lists what segue needs"
+            )
+        case _:
+            reason = str(response.body.get("reason") or "")
+            return StatusError(response.code, reason, message, response.body.get("details") or {})
+
+
+def ask(*requests: ApiRequest) -> Flow[tuple[float, tuple[ApiResponse, ...]]]:
+    """Make calls; the time and their responses."""
+    answer = yield Calls(requests=requests)
+    assert len(answer.responses) == len(requests)
+    return answer.now_s, answer.responses
+
+
+def get(path: str, **query: str) -> ApiRequest:
+    """A GET."""
+    return ApiRequest(method="GET", path=path, query=query)

@@ -1,0 +1,177 @@
+"""The loop of a release: observe, decide, apply, look again; the same code in every body.
+
+Rule 1: an action is performed only on a decision made from a snapshot taken just before it.
+Rule 2: a refused write is no error but news: look again. Only a write refused again and again ends the run.
+Rule 3: the memory is in the cluster. This loop may die anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from segue.drain.judge import Policy
+from segue.drive.evidence import FULL_RATE_S, Collector
+from segue.drive.flow import Flow, Progress, Sleep, ask, error_of
+from segue.drive.journal import ActionEntry, Journal
+from segue.drive.observe import Observer
+from segue.model.http import ApiResponse
+from segue.model.workloads import Pod
+from segue.release.actions import Action, DropLease, Orphan, Point, TakeLease, describe, request_of
+from segue.release.all_first import take_lease
+from segue.release.decision import Decision, End, Stopped
+from segue.release.memory import Memory
+from segue.release.scaling import ORPHANS
+from segue.release.snapshot import Snapshot
+
+RENEW_AFTER_S = 3.0
+OBSERVE_EVERY_S = 0.3  # while draining: pods are sampled faster than the objects are read
+REFUSED_IN_A_ROW_MAX = 30
+
+Decide: TypeAlias = Callable[[Snapshot, Memory | None], Decision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    end: End
+    journal: Journal
+    began_s: float
+    ended_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Drive:
+    """One run over one Deployment."""
+
+    observer: Observer
+    decide: Decide
+    policy: Policy
+    journal: Journal = field(default_factory=Journal)
+    refused_in_a_row: int = 0
+    said: str = ""
+
+    def run(self) -> Flow[Outcome]:
+        """Until the end."""
+        collector = Collector(namespace=self.observer.namespace, policy=self.policy)
+        snapshot = yield from self.observer.observe()
+        began_s = snapshot.now_s
+        while True:
+            decision = self.decide(snapshot, snapshot.memory)
+            yield from self._say(decision, snapshot)
+            accepted = yield from self._perform(decision, snapshot)
+            if decision.end is not None and accepted:
+                if isinstance(decision.end, Stopped):
+                    yield from self._let_go(snapshot)
+                ended_s = self.journal.actions[-1].ended_s if self.journal.actions else snapshot.now_s
+                return Outcome(end=decision.end, journal=self.journal, began_s=began_s, ended_s=ended_s)
+            if accepted and not decision.actions:
+                snapshot = yield from self._wait(decision, snapshot, collector)
+            else:
+                yield from self._settle(accepted)
+                snapshot = yield from self._look(snapshot, collector)
+
+    def _settle(self, accepted: bool) -> Flow[None]:
+        if not accepted:
+            yield Sleep(for_s=min(0.5, 0.02 * self.refused_in_a_row))
+
+    def _say(self, decision: Decision, snapshot: Snapshot) -> Flow[None]:
+        if not decision.actions and decision.because != self.said:
+            self.said = decision.because
+            yield Progress(because=decision.because, ready=_ready(snapshot))
+
+    def _perform(self, decision: Decision, snapshot: Snapshot) -> Flow[bool]:
+        """Perform the actions in order; False where one was refused (the rest is not tried)."""
+        for action in decision.actions:
+            yield Progress(because=decision.because, action=describe(action), barrier=decision.barrier)
+            now_s, accepted = yield from self._one(action, snapshot, decision)
+            if not accepted:
+                return False
+            if isinstance(action, (Point, Orphan)):
+                self.observer.drain_began_s = now_s
+        for drained in decision.drained:
+            self.journal.end(drained, self.journal.actions[-1].ended_s)
+        return True
+
+    def _one(self, action: Action, snapshot: Snapshot, decision: Decision) -> Flow[tuple[float, bool]]:
+        began_s, (response,) = yield from ask(request_of(action))
+        if response.code >= 400:
+            self._refused(action, response)
+            return began_s, False
+        self.refused_in_a_row = 0
+        if not isinstance(action, TakeLease) or not snapshot.mine:
+            evidence = "; ".join(f"{one.pod}: {one.because}" for one in decision.drained)
+            self.journal.actions.append(
+                ActionEntry(
+                    at_s=snapshot.now_s,
+                    ended_s=began_s,
+                    action=describe(action),
+                    because=decision.because,
+                    barrier=decision.barrier,
+                    evidence=evidence,
+                )
+            )
+        return began_s, True
+
+    def _refused(self, action: Action, response: ApiResponse) -> None:
+        """News (somebody changed the object, or it is gone), or a refusal that no second look can change."""
+        if isinstance(action, DropLease) and response.code == 404:
+            return
+        self.refused_in_a_row += 1
+        if not _is_news(response) or self.refused_in_a_row > REFUSED_IN_A_ROW_MAX:
+            raise error_of(response, describe(action))
+
+    def _let_go(self, snapshot: Snapshot) -> Flow[None]:
+        if snapshot.mine and snapshot.lease is not None:
+            yield from ask(request_of(DropLease(lease=snapshot.lease)))
+
+    def _wait(self, decision: Decision, snapshot: Snapshot, collector: Collector) -> Flow[Snapshot]:
+        """Sleep as decided, sampling; a fresh snapshot, or while draining the same one with newer evidence."""
+        answer = yield Sleep(for_s=FULL_RATE_S if decision.drains else decision.wake_in_s)
+        if not decision.drains:
+            return (yield from self._look(snapshot, collector))
+        if self.observer.drain_began_s is None:
+            self.observer.drain_began_s = answer.now_s
+        now_s = yield from collector.sample(_watched(snapshot, decision.drains), snapshot)
+        evidence = collector.evidence(now_s, self.observer.drain_began_s)
+        self.observer.evidence = evidence
+        draining = replace(snapshot, evidence=evidence, drain_began_s=self.observer.drain_began_s)
+        judged = self.decide(replace(draining, now_s=now_s), snapshot.memory)
+        if judged.actions or judged.end is not None or now_s - snapshot.now_s >= OBSERVE_EVERY_S:
+            return (yield from self._look(snapshot, collector))
+        return draining  # as old as it is: only its evidence is newer
+
+    def _look(self, before: Snapshot, collector: Collector) -> Flow[Snapshot]:
+        """A fresh snapshot; the Lease is renewed and the serving pods are sampled slowly on the way."""
+        if before.mine and before.lease is not None and before.now_s - before.lease.renewed_s > RENEW_AFTER_S:
+            # A refused renewal means that the Lease has changed: the next snapshot tells.
+            yield from ask(request_of(take_lease(self.observer.name, before)))
+        if before.memory is not None and collector.due(before.now_s, full_rate=False):
+            now_s = yield from collector.sample(_watched(before, ""), before)
+            self.observer.evidence = collector.evidence(now_s, self.observer.drain_began_s)
+        return (yield from self.observer.observe())
+
+
+def _is_news(response: ApiResponse) -> bool:
+    if response.code in {404, 409}:
+        return True
+    # A JSON patch whose `test` fails is answered 422 without saying more than this.
+    message = str(response.body.get("message") or "").lower()
+    return response.code == 422 and ("test" in message or "rejected our request" in message)
+
+
+def _watched(snapshot: Snapshot, drains: str) -> tuple[Pod, ...]:
+    """The pods whose traffic matters now: what drains, else what serves."""
+    memory = snapshot.memory
+    if drains and drains != ORPHANS:
+        return snapshot.alive_of(drains)
+    if memory is not None and memory.old_hash:
+        return snapshot.alive_of(memory.old_hash if memory.serving == "old" or not memory.aborting else memory.new_hash)
+    return tuple(pod for pod in snapshot.pods if pod.alive)
+
+
+def _ready(snapshot: Snapshot) -> dict[str, int]:
+    versions = {pod.pod_hash for pod in snapshot.pods if pod.pod_hash}
+    return {version: len(snapshot.ready_of(version)) for version in sorted(versions)}

@@ -1,0 +1,220 @@
+"""From documents to targets: every document is tried on the server (dry run, strict) before anything is changed.
+
+Rule 1: a fault of the manifest is a ManifestError at its file and line, in the server's own words.
+Rule 2: a Deployment's template is replaced as a whole: what runs is what the manifest says.
+Rule 3: other objects are merged in; a Service that would move traffic by itself is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from segue.drive.flow import Flow, ask, body_of, error_of, get
+from segue.model.errors import ManifestError, Place, Refused, SegueError, StatusError
+from segue.model.http import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ApiRequest, ApiResponse
+from segue.model.manifest import Document
+from segue.model.objects import Obj, annotations_of, copy_of, labels_of, selects
+from segue.model.workloads import HASH_LABEL, Deployment
+from segue.release.actions import SETTINGS, patch_deployment
+from segue.release.memory import memory_of
+from segue.release.plan import Target
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_QUOTED_FIELD = re.compile(r'(?:unknown|duplicate) field "([^"]+)"')
+_GO_FIELD = re.compile(r"Go struct field [A-Za-z]+\.([A-Za-z0-9.\[\]]+)|json: .*? \.?([a-z][A-Za-z0-9.\[\]]+) of type")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A document and where the API keeps its kind."""
+
+    document: Document
+    namespace: str
+    collection: str
+
+    @property
+    def path(self) -> str:
+        """Its own path."""
+        return f"{self.collection}/{self.document.name}"
+
+
+def locate(documents: tuple[Document, ...], namespace: str) -> Flow[tuple[Placed, ...]]:
+    """Where each document lives; an unknown kind is the manifest's fault."""
+    known: dict[str, list[Obj]] = {}
+    placed = []
+    for document in documents:
+        version = document.api_version
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        if version not in known:
+            _, (response,) = yield from ask(get(root))
+            if response.code == 404:
+                raise ManifestError(
+                    f"this cluster does not know apiVersion {version}",
+                    place=document.place("apiVersion"),
+                    remedy="kubectl api-versions lists what it knows",
+                )
+            known[version] = list(body_of(response, root).get("resources") or [])
+        kinds = [row for row in known[version] if row["kind"] == document.kind and "/" not in row["name"]]
+        if not kinds:
+            raise ManifestError(
+                f"this cluster knows no kind {document.kind} in {version}",
+                place=document.place("kind"),
+                remedy="kubectl api-resources lists what it knows; kinds are case-sensitive",
+            )
+        where = document.namespace or namespace
+        inside = f"/namespaces/{where}" if kinds[0].get("namespaced") else ""
+        placed.append(
+            Placed(
+                document=document, namespace=where if inside else "", collection=f"{root}{inside}/{kinds[0]['name']}"
+            )
+        )
+    return tuple(placed)
+
+
+def _body(placed: Placed) -> Obj:
+    obj = copy_of(placed.document.obj)
+    if placed.namespace:
+        obj["metadata"]["namespace"] = placed.namespace
+    return obj
+
+
+def creation(placed: Placed, *, dry_run: bool) -> ApiRequest:
+    """Make the object."""
+    query = {"fieldManager": "segue", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    return ApiRequest(method="POST", path=placed.collection, query=query, body=_body(placed))
+
+
+def merging(placed: Placed, *, dry_run: bool) -> ApiRequest:
+    """Merge the document into the object that is there."""
+    group = placed.document.api_version.rpartition("/")[0]
+    native = "." not in group or group.endswith(".k8s.io")
+    query = {"fieldManager": "segue", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    return ApiRequest(
+        method="PATCH",
+        path=placed.path,
+        query=query,
+        body=_body(placed),
+        content_type=STRATEGIC_PATCH if native else MERGE_PATCH,
+    )
+
+
+def manifest_fault(document: Document, response: ApiResponse) -> SegueError:
+    """The server's refusal at the place in the file that it speaks of."""
+    error = error_of(response, f"{document.kind} {document.name}")
+    if not isinstance(error, StatusError) or response.code not in {400, 422}:
+        if response.code == 404 and isinstance(error, StatusError):
+            return ManifestError(error.message, place=document.place("metadata.namespace"), remedy="create it first")
+        return error
+    causes = (response.body.get("details") or {}).get("causes") or []
+    if causes:
+        first = causes[0]
+        text = f"{first.get('field')}: {first.get('message')}" if first.get("field") else str(first.get("message"))
+        remedy = "the field cannot be changed on a living object: put the old value back, or make a new object"
+        immutable = "immutable" in text
+        return ManifestError(
+            text,
+            place=document.place(_clean(str(first.get("field") or ""))),
+            remedy=remedy if immutable else "correct the value",
+        )
+    message = error.message
+    found = _QUOTED_FIELD.search(message)
+    if found:
+        return ManifestError(
+            message, place=document.place(_clean(found.group(1))), remedy="check the spelling and the indentation"
+        )
+    found = _GO_FIELD.search(message)
+    path = next((group for group in found.groups() if group), "") if found else ""
+    return ManifestError(message, place=document.place(_clean(path)), remedy="correct the value")
+
+
+def _clean(path: str) -> str:
+    return path if path.startswith(("spec", "metadata", "data", "kind", "apiVersion", "type", "$")) else ""
+
+
+def try_out(placed: Placed) -> Flow[tuple[Obj | None, Obj]]:
+    """What is there now (None: nothing), and what it would be: by a dry run, so that nothing changes."""
+    _, (found,) = yield from ask(get(placed.path))
+    live = None if found.code == 404 else body_of(found, placed.path)
+    if live is None:
+        request = creation(placed, dry_run=True)
+    elif placed.document.kind == "Deployment":
+        request = _whole(Deployment(obj=live), placed.document)
+    else:
+        request = merging(placed, dry_run=True)
+    _, (answer,) = yield from ask(request)
+    if answer.code >= 400:
+        raise manifest_fault(placed.document, answer)
+    return live, answer.body
+
+
+def _changes(live: Deployment, manifest: Obj) -> Obj:
+    """Spec fields the manifest sets, and (as None) those it set when kubectl applied it last and no longer does."""
+    spec: Obj = dict(manifest.get("spec") or {})
+    try:
+        applied = json.loads(annotations_of(live.obj).get(LAST_APPLIED, "{}"))
+    except ValueError:
+        applied = {}
+    dropped = set(applied.get("spec") or {}) - set(spec) - {"replicas"}
+    return {**spec, **dict.fromkeys(dropped)}
+
+
+def _whole(live: Deployment, document: Document) -> ApiRequest:
+    manifest = document.obj
+    request = patch_deployment(
+        live, _changes(live, manifest), labels=labels_of(manifest), annotations=annotations_of(manifest)
+    )
+    assert isinstance(request.body, list)
+    return ApiRequest(
+        method="PATCH",
+        path=request.path,
+        query={"fieldManager": "segue", "fieldValidation": "Strict", "dryRun": "All"},
+        body=request.body[1:],  # no guard: nothing is written
+        content_type=JSON_PATCH,
+    )
+
+
+def target_of(document: Document, live: Deployment, wanted: Obj) -> Target:
+    """What a release of this document is to reach; `wanted` is the server's answer to the dry run."""
+    changes = _changes(live, document.obj)
+    memory = memory_of(live.annotations)
+    after = {key: wanted["spec"].get(key) for key in {*SETTINGS, *changes} - {"template", "selector"}}
+    annotations: Obj = dict(annotations_of(document.obj))
+    if LAST_APPLIED in live.annotations:
+        annotations[LAST_APPLIED] = json.dumps(document.obj, separators=(",", ":")) + "\n"
+    return Target(
+        kind="release",
+        template=wanted["spec"]["template"],
+        after=memory.after if memory is not None and memory.kind == "release" else after,
+        metadata={"labels": labels_of(document.obj), "annotations": annotations},
+    )
+
+
+def check_service(placed: Placed, live: Obj | None, templates: list[Obj], pods: list[Obj]) -> None:
+    """A Service of the manifest must select something, and must not move traffic by itself."""
+    document = placed.document
+    selector: dict[str, str] = document.obj.get("spec", {}).get("selector") or {}
+    if not selector:
+        return
+    if not any(selects(selector, labels_of(one)) for one in [*templates, *pods]):
+        labels = "; ".join(
+            ", ".join(f"{key}={value}" for key, value in sorted(labels_of(one).items())) for one in templates
+        )
+        raise ManifestError(
+            f"Service {document.name} selects nothing: no pod carries "
+            + ", ".join(f"{key}={value}" for key, value in sorted(selector.items())),
+            place=document.place("spec.selector"),
+            remedy=f"the pods of this manifest carry {labels}" if labels else "correct the selector",
+        )
+    if live is None:
+        return
+    now = {key: value for key, value in (live["spec"].get("selector") or {}).items() if key != HASH_LABEL}
+    if now and now != selector:
+        place = document.place("spec.selector")
+        raise Refused(
+            f"Service {document.name} would select other pods than now ({now} becomes {selector}): its traffic would "
+            "jump in one go",
+            place=Place(file=place.file, line=place.line, path=place.path),
+            remedy="change the selector by itself, or leave it as it is in this release",
+        )

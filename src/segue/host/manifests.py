@@ -1,0 +1,50 @@
+"""Reads manifests: files, directories, standard input. What is in them is `model.manifest`'s."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from segue.model.errors import ManifestError, Place
+from segue.model.manifest import TEXT_MAX, Document, parse
+
+SUFFIXES = {".yaml", ".yml", ".json"}
+
+
+def read_manifests(names: Iterable[str]) -> tuple[Document, ...]:
+    """All documents of files, directories (their .yaml, .yml and .json files by name) and "-" (standard input)."""
+    found: list[Document] = []
+    for name in names:
+        if name == "-":
+            found.extend(parse(sys.stdin.read(TEXT_MAX + 1), file="<stdin>"))
+            continue
+        for path in _files(Path(name)):
+            found.extend(parse(_text(path), file=str(path)))
+    if not found:
+        raise ManifestError("there is no Kubernetes object in it", place=Place(file=", ".join(names)))
+    return tuple(found)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+        if not files:
+            raise ManifestError(
+                "no manifest in this directory", place=Place(file=str(path)), remedy="name a file, or add a .yaml file"
+            )
+        return files
+    return [path]
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(4 * TEXT_MAX + 1)
+        return raw.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ManifestError("no such file", place=Place(file=str(path)), remedy="check the path after -f") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read it: {error.strerror}", place=Place(file=str(path))) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError("not UTF-8 text", place=Place(file=str(path))) from error

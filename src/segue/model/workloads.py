@@ -1,0 +1,475 @@
+"""Typed, read-only views of the objects a release reads: Deployment, ReplicaSet, Pod, Service, endpoints, Lease.
+
+Rule 1: a view holds what it was made from (`obj`) and never changes it.
+Rule 2: only what a release, a drain or a receipt asks for is here; everything else stays raw JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from segue.model.objects import (
+    Obj,
+    annotations_of,
+    condition_of,
+    controller_of,
+    copy_of,
+    is_ready,
+    is_terminating,
+    labels_of,
+    name_of,
+    namespace_of,
+    seconds_of,
+    selects,
+    uid_of,
+    version_of,
+)
+
+HASH_LABEL = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
+MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+
+
+def without_hash(template: Obj) -> Obj:
+    """A ReplicaSet's pod template as its Deployment had it: without the label the controller adds (D11)."""
+    plain = copy_of(template)
+    labels = plain.get("metadata", {}).get("labels")
+    if labels:
+        labels.pop(HASH_LABEL, None)
+    return plain
+
+
+def _when(text: str | None) -> float:
+    return seconds_of(text) if text else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A Deployment as the API server stores it (defaults filled in)."""
+
+    obj: Obj
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return name_of(self.obj)
+
+    @property
+    def namespace(self) -> str:
+        """metadata.namespace."""
+        return namespace_of(self.obj)
+
+    @property
+    def uid(self) -> str:
+        """metadata.uid."""
+        return uid_of(self.obj)
+
+    @property
+    def version(self) -> str:
+        """metadata.resourceVersion."""
+        return version_of(self.obj)
+
+    @property
+    def spec(self) -> Obj:
+        """spec."""
+        return cast("Obj", self.obj["spec"])
+
+    @property
+    def replicas(self) -> int:
+        """spec.replicas, 1 where it is not set (D1)."""
+        return int(self.spec.get("replicas", 1))
+
+    @property
+    def selector(self) -> Obj:
+        """spec.selector."""
+        return cast("Obj", self.spec.get("selector") or {})
+
+    @property
+    def template(self) -> Obj:
+        """spec.template."""
+        return cast("Obj", self.spec["template"])
+
+    @property
+    def pod_labels(self) -> dict[str, str]:
+        """Labels of its pods, without the hash."""
+        return labels_of(self.template)
+
+    @property
+    def strategy(self) -> Obj:
+        """spec.strategy."""
+        return cast("Obj", self.spec.get("strategy") or {})
+
+    @property
+    def min_ready_s(self) -> int:
+        """spec.minReadySeconds."""
+        return int(self.spec.get("minReadySeconds") or 0)
+
+    @property
+    def progress_deadline_s(self) -> int:
+        """spec.progressDeadlineSeconds (600 where it is not set)."""
+        return int(self.spec.get("progressDeadlineSeconds") or 600)
+
+    @property
+    def paused(self) -> bool:
+        """spec.paused."""
+        return bool(self.spec.get("paused"))
+
+    @property
+    def observed(self) -> bool:
+        """Whether the controller has seen the newest spec."""
+        generation = self.obj["metadata"].get("generation") or 0
+        return bool((self.obj.get("status", {}).get("observedGeneration") or 0) >= generation)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """metadata.annotations."""
+        return annotations_of(self.obj)
+
+    @property
+    def selector_query(self) -> str:
+        """The selector as a labelSelector query."""
+        parts = [f"{key}={value}" for key, value in (self.selector.get("matchLabels") or {}).items()]
+        for expression in self.selector.get("matchExpressions") or []:
+            key, values = expression["key"], ",".join(expression.get("values") or [])
+            parts.append(
+                {
+                    "In": f"{key} in ({values})",
+                    "NotIn": f"{key} notin ({values})",
+                    "Exists": key,
+                    "DoesNotExist": f"!{key}",
+                }[expression["operator"]]
+            )
+        return ",".join(parts)
+
+    def changed_at_s(self) -> float:
+        """When it was created or its controller last made progress: whole seconds, as the API tells them."""
+        progressing = condition_of(self.obj, "Progressing") or {}
+        return max(_when(self.obj["metadata"].get("creationTimestamp")), _when(progressing.get("lastUpdateTime")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSet:
+    """One version of a Deployment."""
+
+    obj: Obj
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return name_of(self.obj)
+
+    @property
+    def uid(self) -> str:
+        """metadata.uid."""
+        return uid_of(self.obj)
+
+    @property
+    def version(self) -> str:
+        """metadata.resourceVersion."""
+        return version_of(self.obj)
+
+    @property
+    def owner_uid(self) -> str:
+        """The uid of the controller that owns it, "" for an orphan."""
+        owner = controller_of(self.obj)
+        return str(owner["uid"]) if owner else ""
+
+    @property
+    def pod_hash(self) -> str:
+        """Its pod-template-hash, which every pod of it carries."""
+        template = labels_of(cast("Obj", self.obj["spec"].get("template") or {}))
+        return template.get(HASH_LABEL) or labels_of(self.obj).get(HASH_LABEL, "")
+
+    @property
+    def replicas(self) -> int:
+        """spec.replicas."""
+        return int(self.obj["spec"].get("replicas", 1))
+
+    @property
+    def available(self) -> int:
+        """status.availableReplicas."""
+        return int(self.obj.get("status", {}).get("availableReplicas") or 0)
+
+    @property
+    def observed(self) -> bool:
+        """Whether its controller has seen the newest spec."""
+        generation = self.obj["metadata"].get("generation") or 0
+        return bool((self.obj.get("status", {}).get("observedGeneration") or 0) >= generation)
+
+    @property
+    def revision(self) -> int:
+        """Its revision, 0 where it has none."""
+        text = annotations_of(self.obj).get(REVISION, "")
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """metadata.labels of the ReplicaSet object itself."""
+        return labels_of(self.obj)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """metadata.annotations."""
+        return annotations_of(self.obj)
+
+    @property
+    def template(self) -> Obj:
+        """Its pod template without the hash: equal to the Deployment's where it is its newest version."""
+        return without_hash(cast("Obj", self.obj["spec"]["template"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One probe of a container that opens a connection each period (HTTP, TCP or gRPC)."""
+
+    kind: str
+    period_s: float
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """One pod."""
+
+    obj: Obj
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return name_of(self.obj)
+
+    @property
+    def uid(self) -> str:
+        """metadata.uid."""
+        return uid_of(self.obj)
+
+    @property
+    def version(self) -> str:
+        """metadata.resourceVersion."""
+        return version_of(self.obj)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """metadata.labels."""
+        return labels_of(self.obj)
+
+    @property
+    def pod_hash(self) -> str:
+        """Its pod-template-hash label."""
+        return self.labels.get(HASH_LABEL, "")
+
+    @property
+    def owner_uid(self) -> str:
+        """The uid of its ReplicaSet, "" for an orphan."""
+        owner = controller_of(self.obj)
+        return str(owner["uid"]) if owner else ""
+
+    @property
+    def ready(self) -> bool:
+        """Ready and neither leaving nor ended."""
+        return is_ready(self.obj) and self.alive
+
+    @property
+    def terminating(self) -> bool:
+        """Whether it is being deleted."""
+        return is_terminating(self.obj)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its phase is terminal."""
+        return self.obj.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+    @property
+    def alive(self) -> bool:
+        """Neither being deleted nor ended."""
+        return not self.terminating and not self.ended
+
+    @property
+    def ip(self) -> str:
+        """status.podIP, "" until it has one."""
+        return str(self.obj.get("status", {}).get("podIP") or "")
+
+    @property
+    def node(self) -> str:
+        """spec.nodeName."""
+        return str(self.obj.get("spec", {}).get("nodeName") or "")
+
+    @property
+    def host_network(self) -> bool:
+        """Whether it shares the node's network, whose counters then say nothing about it (C6)."""
+        return bool(self.obj.get("spec", {}).get("hostNetwork"))
+
+    @property
+    def created_s(self) -> float:
+        """When it was created."""
+        return _when(self.obj["metadata"].get("creationTimestamp"))
+
+    @property
+    def ready_since_s(self) -> float:
+        """When its Ready condition last changed."""
+        return _when((condition_of(self.obj, "Ready") or {}).get("lastTransitionTime"))
+
+    @property
+    def container(self) -> str:
+        """The name of its first container."""
+        containers = self.obj.get("spec", {}).get("containers") or [{}]
+        return str(containers[0].get("name") or "")
+
+    def probes(self) -> tuple[Probe, ...]:
+        """Every probe that the kubelet opens a connection for (P8); startup probes have ended by then (P4)."""
+        return tuple(
+            Probe(kind=kind, period_s=float(probe.get("periodSeconds") or 10), port=_probe_port(container, probe))
+            for container in self.obj.get("spec", {}).get("containers") or []
+            for kind in ("readinessProbe", "livenessProbe")
+            if (probe := container.get(kind)) and "exec" not in probe
+        )
+
+    def trouble(self) -> str:
+        """Why it is not Ready, in the API's own words, "" where it is."""
+        if self.ready:
+            return ""
+        status = self.obj.get("status", {})
+        for state in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+            waiting = state.get("state", {}).get("waiting")
+            if waiting:
+                return ": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
+            ended = state.get("state", {}).get("terminated")
+            if ended:
+                return f"container {state.get('name')} ended with exit code {ended.get('exitCode')}"
+        scheduled = condition_of(self.obj, "PodScheduled") or {}
+        if scheduled.get("status") == "False":
+            return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
+        ready = condition_of(self.obj, "Ready") or {}
+        return str(ready.get("message") or ready.get("reason") or status.get("phase") or "no status yet")
+
+
+def _probe_port(container: Obj, probe: Obj) -> int:
+    action = probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}
+    port = action.get("port", 0)
+    if isinstance(port, int):
+        return port
+    return next((int(p["containerPort"]) for p in container.get("ports") or [] if p.get("name") == port), 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One Service."""
+
+    obj: Obj
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return name_of(self.obj)
+
+    @property
+    def version(self) -> str:
+        """metadata.resourceVersion."""
+        return version_of(self.obj)
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """spec.selector as it is."""
+        return cast("dict[str, str]", self.obj["spec"].get("selector") or {})
+
+    @property
+    def plain_selector(self) -> dict[str, str]:
+        """spec.selector without a pin."""
+        return {key: value for key, value in self.selector.items() if key != HASH_LABEL}
+
+    @property
+    def pinned_to(self) -> str:
+        """The hash it is pinned to, "" where it is not."""
+        return self.selector.get(HASH_LABEL, "")
+
+    @property
+    def ports(self) -> list[Obj]:
+        """spec.ports."""
+        return cast("list[Obj]", self.obj["spec"].get("ports") or [])
+
+    def selects_pod(self, labels: Mapping[str, str]) -> bool:
+        """Whether it selects a pod with these labels now."""
+        return selects(self.selector, labels)
+
+    def selects_version(self, labels: Mapping[str, str]) -> bool:
+        """Whether it selects pods with these labels, whatever their version."""
+        return selects(self.plain_selector, labels)
+
+    def target_ports(self, pod: Obj) -> frozenset[int]:
+        """The pod's ports that it sends to."""
+        found: set[int] = set()
+        for port in self.ports:
+            target = port.get("targetPort", port["port"])
+            if isinstance(target, int):
+                found.add(target)
+                continue
+            for container in pod.get("spec", {}).get("containers") or []:
+                found.update(int(p["containerPort"]) for p in container.get("ports") or [] if p.get("name") == target)
+        return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One endpoint of a Service; nil conditions are read as E2 says."""
+
+    pod: str
+    address: str
+    ready: bool
+    serving: bool
+    terminating: bool
+
+
+def endpoints_of(slices: list[Obj]) -> tuple[Endpoint, ...]:
+    """All endpoints of a Service's EndpointSlices."""
+    found = []
+    for obj in slices:
+        for endpoint in obj.get("endpoints") or []:
+            conditions = endpoint.get("conditions") or {}
+            target = endpoint.get("targetRef") or {}
+            ready = conditions.get("ready")
+            serving = conditions.get("serving")
+            found.append(
+                Endpoint(
+                    pod=str(target.get("name") or ""),
+                    address=str((endpoint.get("addresses") or [""])[0]),
+                    ready=ready is None or bool(ready),
+                    serving=serving is None or bool(serving),
+                    terminating=bool(conditions.get("terminating")),
+                )
+            )
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who drives a release now."""
+
+    obj: Obj
+
+    @property
+    def version(self) -> str:
+        """metadata.resourceVersion."""
+        return version_of(self.obj)
+
+    @property
+    def holder(self) -> str:
+        """spec.holderIdentity, "" where nobody holds it."""
+        return str(self.obj["spec"].get("holderIdentity") or "")
+
+    @property
+    def renewed_s(self) -> float:
+        """spec.renewTime."""
+        return _when(self.obj["spec"].get("renewTime"))
+
+    @property
+    def lasts_s(self) -> float:
+        """spec.leaseDurationSeconds."""
+        return float(self.obj["spec"].get("leaseDurationSeconds") or 0)
+
+    def held_at(self, now_s: float) -> bool:
+        """Whether somebody holds it at this moment."""
+        return bool(self.holder) and now_s < self.renewed_s + self.lasts_s

@@ -1,0 +1,140 @@
+"""Back to the old version without losing a request, in the one order that works (B2).
+
+Old version serves again, new pods are proved quiet; brake on and in effect; old ReplicaSet attached; old template and
+the user's settings in one patch (the new pods, being unavailable, go first); unpin.
+
+Rule 1: attached only under the brake: before it the Deployment would end the old pods at once.
+Rule 2: the old template only with its ReplicaSet attached: else a second one of the same version comes up.
+Rule 3: past the point where the old ReplicaSet is at 0 there is no way back but a release of the old version (undo).
+"""
+
+from __future__ import annotations
+
+from segue.model.workloads import ReplicaSet
+from segue.release.actions import BRAKE_S, Brake, DropLease, Forget, Point, PutBack, Remember, Resize, ScaleTo
+from segue.release.all_first import attach, drain, late, point_services, take_lease
+from segue.release.decision import Decision, Done, act, stop, wait
+from segue.release.memory import Memory
+from segue.release.plan import Plan
+from segue.release.snapshot import Snapshot
+
+
+def decide_abort(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
+    """The next step of an abort."""
+    if snapshot.held_by:
+        return stop(
+            "conflict",
+            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
+            "end that one first (Ctrl-C leaves everything serving), then abort",
+        )
+    if memory is None:
+        message = f"no release of Deployment {plan.deployment} is under way"
+        return Decision(because=message, end=Done(message=message))
+    if not snapshot.mine:
+        return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
+    decision = _back(plan, snapshot, memory)
+    if decision.actions or decision.end is not None:
+        return decision
+    return late(plan, snapshot, memory, decision)
+
+
+def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
+    if memory.kind == "scale":
+        return _leave(snapshot, memory, "the scale-down goes no further")
+    old = snapshot.set_named(memory.old_set)
+    if old is None or (memory.serving == "new" and old.replicas == 0):
+        return stop(
+            "refused",
+            "the old version has already ended: there is nothing to go back to",
+            "finish with the command that began it, then segue undo",
+        )
+    if not memory.aborting:
+        return act(
+            Remember(deployment=snapshot.deployment, memory=memory.but(aborting=True)), because="the way back begins"
+        )
+    if not memory.patched:
+        return _leave(snapshot, memory, "nothing had been changed yet")
+    if memory.serving == "new":
+        return _serve_old(snapshot, memory, old)
+    pin = point_services(snapshot, memory, memory.old_hash, because="the old version serves")
+    if snapshot.deployment.template == old.template:
+        return _end_new(snapshot, memory, old)
+    if pin is not None:
+        return pin
+    return _put_back(plan, snapshot, memory, old)
+
+
+def _serve_old(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
+    """Enough old pods Ready, then the memory says which side serves, then the Services follow."""
+    wanted = _size(snapshot, memory, old)
+    if old.replicas < wanted:
+        return act(Resize(replica_set=old, replicas=wanted), because="the old version serves all traffic again")
+    ready = len(snapshot.ready_of(old.pod_hash))
+    if ready < wanted:
+        return wait(f"{ready} of {wanted} old pods are Ready")
+    return act(
+        Remember(deployment=snapshot.deployment, memory=memory.but(serving="old")),
+        because="all old pods are Ready",
+        barrier=f"{ready} of {wanted} old pods Ready",
+    )
+
+
+def _put_back(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
+    deployment = snapshot.deployment
+    new = snapshot.newest
+    if memory.switched and memory.new_hash:
+        quiet = drain(plan, snapshot, memory.new_hash)
+        if isinstance(quiet, Decision):
+            return quiet
+    if deployment.min_ready_s != BRAKE_S:
+        return act(Brake(deployment=deployment, memory=memory), because="the new pods carry no traffic")
+    if not deployment.observed or (new is not None and (not new.observed or new.available > 0)):
+        return wait("the brake is not in effect yet", wake_in_s=0.05)
+    if not snapshot.owns(old):
+        if all(old.labels.get(key) == value for key, value in memory.labels.items()):
+            return wait("the Deployment has not adopted the old ReplicaSet yet", wake_in_s=0.05)
+        # A size that differs is a scaling event, in which the controller ends old pods undrained (B2): both sides get
+        # one size first. The new pods, which the Deployment scales now, carry no traffic.
+        size = _size(snapshot, memory, old)
+        if deployment.replicas != size:
+            return act(ScaleTo(deployment=deployment, replicas=size), because="both versions get one size")
+        if old.replicas != size:
+            return act(Resize(replica_set=old, replicas=size), because="both versions get one size")
+        return act(
+            attach(snapshot, memory, old),
+            because="the brake holds the new pods unavailable",
+            barrier=f"ReplicaSet {new.name if new else '-'} shows 0 available",
+        )
+    return act(
+        PutBack(deployment=deployment, template=old.template, memory=memory),
+        because="the old ReplicaSet is attached and the brake is on",
+        barrier="0 new pods available, the old ones serve",
+    )
+
+
+def _size(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> int:
+    """Replicas to go back to: as before, unless somebody has scaled meanwhile; never fewer than serve now."""
+    replicas = snapshot.deployment.replicas
+    if replicas == memory.after.get("replicas"):
+        replicas = int(memory.before.get("replicas") or replicas)
+    return max(replicas, old.replicas)
+
+
+def _end_new(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
+    new = snapshot.set_named(memory.new_set) if memory.new_set else None
+    others = [one for one in snapshot.owned if one.name != old.name and one.replicas > 0]
+    if not snapshot.deployment.observed or others or (new is not None and new.replicas > 0):
+        return wait("the new pods are being ended")
+    return _leave(snapshot, memory, f"Deployment {snapshot.deployment.name} is at version {old.pod_hash} again")
+
+
+def _leave(snapshot: Snapshot, memory: Memory, message: str) -> Decision:
+    pinned = tuple(
+        Point(service=service, pod_hash="")
+        for service in snapshot.services
+        if service.name in memory.services and service.pinned_to
+    )
+    if pinned:
+        return act(*pinned, because=message)
+    drop = (DropLease(lease=snapshot.lease),) if snapshot.mine and snapshot.lease is not None else ()
+    return Decision(actions=(Forget(deployment=snapshot.deployment), *drop), because=message, end=Done(message=message))

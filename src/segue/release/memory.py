@@ -1,0 +1,71 @@
+"""What a release remembers between two runs of segue: one annotation on the Deployment, small and readable.
+
+Rule 1: it holds only what the objects themselves cannot tell: who began, what was there before, which side serves.
+Rule 2: it changes in the same write as what it speaks of, wherever that is one object; else before it.
+Where a release stands is read from the objects, never from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+from segue.model.errors import Conflict
+from segue.model.objects import Obj
+
+ANNOTATION = "segue.dev/release"
+DETACHED = "segue.dev/detached-from"  # on the old ReplicaSet while the Deployment does not own it (D2)
+FORMAT = 1
+
+Side = Literal["old", "new"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """One release under way."""
+
+    id: str
+    kind: str  # "release" | "undo" | "scale"
+    digest: str  # of the wanted template: the same command again has the same one
+    begun_s: float
+    old_set: str = ""
+    old_hash: str = ""
+    new_set: str = ""
+    new_hash: str = ""
+    services: tuple[str, ...] = ()
+    serving: Side = "old"
+    patched: bool = False  # written by the very patch that changes the template
+    switched: bool = False  # the new pods have had traffic
+    aborting: bool = False
+    target: int = 0  # replicas, of a scale
+    before: Obj = field(default_factory=dict)  # spec fields as they were: what an abort gives back
+    after: Obj = field(default_factory=dict)  # spec fields as the user wants them: what the end gives back
+    metadata: Obj = field(default_factory=dict)  # labels and annotations the manifest brings
+    labels: dict[str, str] = field(default_factory=dict)  # labels of the old ReplicaSet to restore
+
+    def text(self) -> str:
+        """As the annotation holds it."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, separators=(",", ":"), sort_keys=True)
+
+    def but(self, **changes: object) -> Memory:
+        """A copy with changes."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names are checked at run time
+
+
+def memory_of(annotations: dict[str, str]) -> Memory | None:
+    """The memory on a Deployment, or None. Conflict where it is not one this segue can read."""
+    text = annotations.get(ANNOTATION)
+    if text is None:
+        return None
+    try:
+        raw = json.loads(text)
+        assert raw.pop("format") == FORMAT, "another format"
+        raw["services"] = tuple(raw.get("services") or ())
+        return Memory(**raw)
+    except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        raise Conflict(
+            f"the annotation {ANNOTATION} of the Deployment cannot be read ({error})",
+            remedy="another version of segue or a hand wrote it: finish with that version, or restore it",
+        ) from error

@@ -1,0 +1,168 @@
+"""Scale without losing a request: up is the API's own; down takes the idlest pods out of traffic first.
+
+Down, one pod at a time: the victim is orphaned (its own labels change: it leaves ReplicaSet and Services alive), then
+the Deployment shrinks by one at once, which ends the replacement that is not Ready yet (R1, A3). Victims drain side
+by side and are ended one by one when quiet.
+
+Rule: the Deployment shrinks only while it has fewer Ready pods than replicas: what a ReplicaSet ends then is never a
+pod that serves. A run that died between the two writes is therefore harmless.
+"""
+
+from __future__ import annotations
+
+from segue.drain.judge import NOTHING_SEEN, ended
+from segue.model.workloads import HASH_LABEL, Pod
+from segue.release.actions import ORPHAN_OF, DropLease, EndPod, Forget, Orphan, Remember, ScaleTo
+from segue.release.all_first import take_lease
+from segue.release.decision import LOOK_AGAIN_S, Decision, Done, PodDrained, act, stop, wait
+from segue.release.memory import Memory
+from segue.release.plan import Plan
+from segue.release.snapshot import Snapshot
+
+ORPHANS = "orphans"  # what `Decision.drains` names here instead of a version
+
+
+def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
+    """The next step towards `plan.wanted` replicas."""
+    deployment = snapshot.deployment
+    if snapshot.held_by:
+        return stop(
+            "conflict",
+            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
+            "wait until it has ended; segue status shows what it does",
+        )
+    if memory is not None and memory.kind != "scale":
+        return stop(
+            "conflict",
+            f"a {memory.kind} of Deployment {plan.deployment} is under way",
+            "finish it with its own command, or take it back with segue abort",
+        )
+    if memory is None or not snapshot.mine or memory.target != plan.wanted:
+        fresh = Memory(
+            id=f"scale-{plan.wanted}",
+            kind="scale",
+            digest="",
+            begun_s=round(snapshot.now_s, 3),
+            services=plan.services,
+            target=plan.wanted,
+        )
+        return act(
+            take_lease(plan.deployment, snapshot),
+            Remember(deployment=deployment, memory=fresh),
+            because=f"from {deployment.replicas} to {plan.wanted} replicas",
+        )
+    if deployment.replicas < plan.wanted:
+        return act(ScaleTo(deployment=deployment, replicas=plan.wanted), because="more pods lose nothing")
+    return _down_or_done(plan, snapshot)
+
+
+def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
+    deployment = snapshot.deployment
+    orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels)
+    owned = _owned_pods(snapshot)
+    ready = [pod for pod in owned if pod.ready]
+    if deployment.replicas > plan.wanted:
+        shrink = _shrink(plan, snapshot, owned, orphans)
+        if shrink is not None:
+            return shrink
+    drained = _drain(plan, snapshot, orphans)
+    if drained is not None:
+        return drained
+    if deployment.replicas == plan.wanted and not orphans:
+        if deployment.observed and len(ready) == plan.wanted == len(owned):
+            drop = (DropLease(lease=snapshot.lease),) if snapshot.mine and snapshot.lease is not None else ()
+            message = f"Deployment {deployment.name} has {plan.wanted} Ready pods"
+            return Decision(actions=(Forget(deployment=deployment), *drop), because=message, end=Done(message=message))
+        if snapshot.now_s > plan.deadline_s:
+            return _give_up(plan, owned)
+    return wait(f"{len(ready)} of {plan.wanted} pods are Ready, {len(orphans)} are leaving", drains=ORPHANS)
+
+
+def _owned_pods(snapshot: Snapshot) -> list[Pod]:
+    uids = {one.uid for one in snapshot.owned}
+    return [pod for pod in snapshot.pods if pod.owner_uid in uids and pod.alive]
+
+
+def _shrink(plan: Plan, snapshot: Snapshot, owned: list[Pod], orphans: tuple[Pod, ...]) -> Decision | None:
+    deployment = snapshot.deployment
+    settled = all(not pod.owner_uid for pod in orphans) and deployment.observed
+    ready = [pod for pod in owned if pod.ready]
+    active = [one for one in snapshot.owned if one.replicas > 0]
+    if not settled or len(active) != 1 or active[0].replicas != deployment.replicas:
+        return wait("the controllers have not caught up yet", wake_in_s=0.02, drains=ORPHANS)
+    if len(ready) < deployment.replicas:
+        return act(
+            ScaleTo(deployment=deployment, replicas=deployment.replicas - 1),
+            because="one place is held by no Ready pod",
+            barrier=f"{len(ready)} Ready pods, {deployment.replicas} wanted: no serving pod can be chosen",
+        )
+    victim = min(ready, key=lambda pod: _idleness(snapshot, pod))
+    age_s = max(0.0, snapshot.now_s - victim.created_s)
+    grace_s = float(victim.obj["spec"].get("terminationGracePeriodSeconds") or 30)
+    return act(
+        Orphan(
+            pod=victim,
+            deployment=deployment.name,
+            labels=_labels_to_change(snapshot, victim),
+            deadline_s=int(age_s + plan.policy.cap_s + grace_s) + 60,
+        ),
+        because="it has the fewest connections",
+        barrier=f"{len(ready)} Ready pods serve",
+    )
+
+
+def _idleness(snapshot: Snapshot, pod: Pod) -> tuple[int, float, float, str]:
+    evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)
+    return evidence.live, round(evidence.rate), -pod.ready_since_s, pod.name
+
+
+def _labels_to_change(snapshot: Snapshot, pod: Pod) -> tuple[str, ...]:
+    """One label that takes the pod out of its ReplicaSet and all its Services, else one for each of them."""
+    selector = set(snapshot.deployment.selector.get("matchLabels") or {})
+    keys = [set(service.plain_selector) for service in snapshot.services if service.selects_version(pod.labels)]
+    common = selector.intersection(*keys) if keys else selector
+    if common:
+        return (min(common),)
+    return tuple(sorted({min(selector or {HASH_LABEL}), *(min(one) for one in keys)}))
+
+
+def _drain(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> Decision | None:
+    waiting = ""
+    ends: list[EndPod] = []
+    drained: list[PodDrained] = []
+    for pod in orphans:
+        if not pod.alive:
+            waiting = waiting or f"{pod.name} is ending, within its own grace"
+            continue
+        evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)
+        reached = any(pod.name in snapshot.ready_endpoints(service.name) for service in snapshot.services)
+        since_s = snapshot.drain_began_s if snapshot.drain_began_s is not None else snapshot.now_s
+        end = None if reached else ended(evidence, now_s=snapshot.now_s, since_s=since_s, policy=plan.policy)
+        if end is None:
+            waiting = waiting or f"{pod.name}: {evidence.because}"
+            continue
+        ends.append(EndPod(pod=pod))
+        drained.append(
+            PodDrained(
+                pod=pod.name, version=pod.pod_hash, reason=end.reason, because=end.because, source=evidence.source
+            )
+        )
+    if ends:
+        return Decision(
+            actions=tuple(ends),
+            because=f"{len(ends)} pods are drained",
+            barrier="no Service reaches them",
+            drained=tuple(drained),
+            drains=ORPHANS,
+            wake_in_s=0.0,
+        )
+    return wait(waiting, wake_in_s=min(0.1, LOOK_AGAIN_S), drains=ORPHANS) if waiting else None
+
+
+def _give_up(plan: Plan, owned: list[Pod]) -> Decision:
+    reasons = "; ".join(f"{pod.name}: {pod.trouble()}" for pod in owned if not pod.ready)
+    return stop(
+        "unfinished",
+        f"not all of {plan.wanted} pods are Ready after {plan.timeout_s:g} s ({reasons})",
+        "repair what keeps them from being Ready; the same command goes on",
+    )

@@ -1,0 +1,85 @@
+"""The cluster at one moment, as far as a release looks: objects as views, evidence per pod, who holds the Lease.
+
+Rule: a snapshot is made in one go and believed for one decision; whoever needs newer facts takes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from segue.drain.judge import Evidence
+from segue.model.workloads import Deployment, Endpoint, Lease, Pod, ReplicaSet, Service
+from segue.release.memory import Memory, memory_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is there now. `me` is this run's identity in the Lease."""
+
+    now_s: float
+    me: str
+    deployment: Deployment
+    sets: tuple[ReplicaSet, ...]
+    pods: tuple[Pod, ...]
+    services: tuple[Service, ...]  # those that select the Deployment's pods, whatever their version
+    endpoints: Mapping[str, tuple[Endpoint, ...]]
+    lease: Lease | None = None
+    holder_gone: bool = False  # the Lease's holder ran on this machine and does no more
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by pod name
+    drain_began_s: float | None = None  # when the draining side was first seen without traffic
+
+    @property
+    def memory(self) -> Memory | None:
+        """The release under way, as the Deployment's annotation tells."""
+        return memory_of(self.deployment.annotations)
+
+    @property
+    def mine(self) -> bool:
+        """Whether this run holds the Lease."""
+        return self.lease is not None and self.lease.holder == self.me
+
+    @property
+    def held_by(self) -> str:
+        """Who else holds the Lease, "" for nobody."""
+        if self.lease is None or self.mine or self.holder_gone or not self.lease.held_at(self.now_s):
+            return ""
+        return self.lease.holder
+
+    @property
+    def owned(self) -> tuple[ReplicaSet, ...]:
+        """ReplicaSets the Deployment owns now."""
+        return tuple(one for one in self.sets if one.owner_uid == self.deployment.uid)
+
+    @property
+    def newest(self) -> ReplicaSet | None:
+        """The owned ReplicaSet whose template is the Deployment's (D11)."""
+        return next((one for one in self.owned if one.template == self.deployment.template), None)
+
+    def set_named(self, name: str) -> ReplicaSet | None:
+        """A ReplicaSet by its name."""
+        return next((one for one in self.sets if one.name == name), None)
+
+    def owns(self, one: ReplicaSet) -> bool:
+        """Whether the Deployment owns this ReplicaSet."""
+        return one.owner_uid == self.deployment.uid
+
+    def pods_of(self, pod_hash: str) -> tuple[Pod, ...]:
+        """Pods of one version, leaving ones too."""
+        return tuple(pod for pod in self.pods if pod.pod_hash == pod_hash)
+
+    def ready_of(self, pod_hash: str) -> tuple[Pod, ...]:
+        """Ready pods of one version."""
+        return tuple(pod for pod in self.pods_of(pod_hash) if pod.ready)
+
+    def alive_of(self, pod_hash: str) -> tuple[Pod, ...]:
+        """Pods of one version that are not leaving."""
+        return tuple(pod for pod in self.pods_of(pod_hash) if pod.alive)
+
+    def ready_endpoints(self, service: str) -> frozenset[str]:
+        """Names of the pods that are ready endpoints of a Service."""
+        return frozenset(endpoint.pod for endpoint in self.endpoints.get(service, ()) if endpoint.ready)
+
+    def reaches(self, service: Service, pods: tuple[Pod, ...]) -> bool:
+        """Whether a Service's ready endpoints are exactly these pods."""
+        return self.ready_endpoints(service.name) == {pod.name for pod in pods}
