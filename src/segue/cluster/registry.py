@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from segue.cluster.addresses import Allocator
+from segue.cluster.bootstrap import SYSTEM_NAMESPACES, bootstrap
 from segue.cluster.defaults import set_defaults
 from segue.cluster.deletion import Deletion, Gone, Marked, Propagation, Unmoved, decide_deletion, is_finished
 from segue.cluster.fields import examine, without_nulls
@@ -23,7 +24,6 @@ from segue.cluster.refusals import (
     bad_request,
     conflict,
     forbidden,
-    forbidden_field,
     invalid,
     invalid_value,
     missing,
@@ -43,7 +43,6 @@ from segue.ports import Chance, Clock
 
 FieldValidation: TypeAlias = Literal["Ignore", "Warn", "Strict"]
 Subresource: TypeAlias = Literal["", "status", "scale", "finalize"]
-SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _NAME_TRIES = 8  # as kube-apiserver tries a generateName again
 # Set by the server alone; whatever a caller sends for them is replaced by what is stored.
 _OWN_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -92,7 +91,7 @@ class Registry:
         self._settings = settings or RegistrySettings()
         self._allocator = Allocator(store, chance, self._settings.service_cidr)
         self._sayings = Sayings(store, chance)
-        self._bootstrap()
+        bootstrap(self, self._allocator.first, self._settings.api_endpoint)
 
     def create(self, resource: str, obj: Obj, *, namespace: str = "", options: Options = DEFAULT_OPTIONS) -> Obj:
         """Make an object and return it as stored."""
@@ -123,7 +122,7 @@ class Registry:
             return made
         stored = self.store.put(resource, made, expected="")
         if resource == "namespaces":
-            self._give_account(name_of(stored))
+            self.create("serviceaccounts", {"metadata": {"name": "default", "namespace": name_of(stored)}})
         return stored
 
     def update(
@@ -221,6 +220,10 @@ class Registry:
                 if ref.resource == "namespaces" and not how.dry_run and self._is_empty(ref.name):
                     return self.store.remove(ref), True
                 return obj, False
+
+    def now_s(self) -> float:
+        """The cluster's time."""
+        return self._clock.now_s()
 
     def read(self, ref: Ref) -> Obj:
         """The object, or the 404 of its kind."""
@@ -408,49 +411,6 @@ class Registry:
     def _is_empty(self, namespace: str) -> bool:
         return not any(self.store.all_of(resource, namespace) for resource in self.store.resources())
 
-    def _bootstrap(self) -> None:
-        for name in SYSTEM_NAMESPACES:
-            if not self._namespace_phase(name):
-                self.create("namespaces", {"metadata": {"name": name}})
-        address = self._allocator.first
-        port = self._settings.api_endpoint[1] if self._settings.api_endpoint else 6443
-        service: Obj = {
-            "metadata": {
-                "name": "kubernetes",
-                "namespace": "default",
-                "labels": {"component": "apiserver", "provider": "kubernetes"},
-            },
-            "spec": {
-                "clusterIP": address,
-                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
-            },
-        }
-        self._ensure("services", service)
-        if self._settings.api_endpoint is not None:
-            host, port = self._settings.api_endpoint
-            slice_: Obj = {
-                "metadata": {
-                    "name": "kubernetes",
-                    "namespace": "default",
-                    "labels": {"kubernetes.io/service-name": "kubernetes"},
-                },
-                "addressType": "IPv4",
-                "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
-                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-            }
-            self._ensure("endpointslices.discovery.k8s.io", slice_)
-
-    def _ensure(self, resource: str, obj: Obj) -> None:
-        """Make it, or bring it up to date after a restart on other ports."""
-        ref = Ref(resource=resource, namespace=namespace_of(obj), name=name_of(obj))
-        if self.store.get(ref) is None:
-            self.create(resource, obj)
-        else:
-            self.update(resource, obj)
-
-    def _give_account(self, namespace: str) -> None:
-        self.create("serviceaccounts", {"metadata": {"name": "default", "namespace": namespace}})
-
 
 def _ref(kind: Kind, obj: Obj) -> Ref:
     return Ref(resource=kind.resource, namespace=namespace_of(obj), name=name_of(obj))
@@ -489,14 +449,3 @@ def _patched(model: str, document: Obj, patch: Patch, kind: Kind) -> Obj:
         message = "the server rejected our request due to an error in our request"
         causes: list[Obj] = [{"reason": "UnexpectedServerResponse", "message": str(error)}]
         raise StatusError(422, "Invalid", message, {"causes": causes}) from error
-
-
-__all__ = [
-    "DEFAULT_OPTIONS",
-    "Deletion",
-    "Options",
-    "Patch",
-    "Registry",
-    "RegistrySettings",
-    "forbidden_field",
-]

@@ -1,0 +1,197 @@
+"""One request in, one result out: the Kubernetes API over a registry and its store.
+
+Rule 1: nothing here opens a socket or waits; a watch and a call to a pod come back as values for the host to serve.
+Rule 2: every refusal is a Status object with Kubernetes' code, reason and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from segue.cluster import openapi
+from segue.cluster.api import discovery
+from segue.cluster.api.access import authorize, review
+from segue.cluster.api.podcalls import pod_call
+from segue.cluster.api.reading import Reader
+from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, Result
+from segue.cluster.api.routes import Route, parse_route
+from segue.cluster.api.writing import Writer
+from segue.cluster.refusals import method_not_allowed, no_such_path
+from segue.cluster.registry import Registry
+from segue.cluster.store import Store
+from segue.model.errors import StatusError
+from segue.model.http import ApiRequest
+from segue.model.objects import Obj, Ref
+from segue.ports import Clock
+
+Report: TypeAlias = Callable[[], Obj]
+Timeline: TypeAlias = Callable[[int], Obj]
+_HEALTH = {"/healthz", "/livez", "/readyz"}
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_POD_CALLS = {"log", "exec", "attach"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiPorts:
+    """What the API asks of the rest of the cluster: the time, happenings after a number, the cluster's state."""
+
+    clock: Clock
+    timeline: Timeline
+    cluster: Report
+
+
+class ApiServer:
+    """The API; `ready` is turned true by the host once the cluster serves."""
+
+    def __init__(self, registry: Registry, store: Store, ports: ApiPorts) -> None:
+        self._registry = registry
+        self._ports = ports
+        self.store = store
+        self.ready = True
+        self._reader = Reader(store, ports.clock)
+        self._writer = Writer(registry, store, self._reader)
+
+    def handle(self, request: ApiRequest, user: ApiUser = ADMIN) -> Result:
+        """Answer one request of a user who is known."""
+        try:
+            return self._handle(request, user)
+        except StatusError as refusal:
+            return Answer(code=refusal.code, body=refusal.body())
+
+    def is_open(self, path: str) -> bool:
+        """Whether a path is answered without a token, as Kubernetes opens health and version to all."""
+        return path.partition("/")[0] == "" and (_health_root(path) in _HEALTH or path in {"/version", "/version/"})
+
+    def _handle(self, request: ApiRequest, user: ApiUser) -> Result:
+        path = request.path.rstrip("/") or "/"
+        if path == "/apis" or path.startswith(("/apis/segue.dev", "/openapi")) or not _is_resource_path(path):
+            return self._document(path, request, user)
+        if path.startswith(f"/apis/{discovery.REVIEWS_GROUP}/v1/"):
+            return review(request, user)
+        return self._resource(parse_route(path), request, user)
+
+    def _document(self, path: str, request: ApiRequest, user: ApiUser) -> Result:
+        if _health_root(path) in _HEALTH:
+            return self._health(path, request.query)
+        if request.method not in {"GET", "HEAD"}:
+            raise method_not_allowed()
+        if path.startswith("/apis/segue.dev/"):
+            return self._own(path, request, user)
+        aggregated = "as=APIGroupDiscoveryList" in request.accept and "v=v2;" in f"{request.accept};".replace(",", ";")
+        if aggregated and path in {"/api", "/apis"}:
+            content_type = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+            return Answer(code=200, body=discovery.aggregated(core=path == "/api"), content_type=content_type)
+        found = _openapi(path, request) if path.startswith("/openapi/") else _discovery(path)
+        if found is None:
+            raise no_such_path()
+        return Answer(code=200, body=found)
+
+    def _health(self, path: str, query: Mapping[str, str]) -> Answer:
+        if self.ready or path.startswith("/livez"):
+            verbose = "verbose" in query
+            text = f"[+]ping ok\n[+]store ok\n{path[1:]} check passed\n" if verbose else "ok"
+            return Answer(code=200, body={}, text=text, content_type="text/plain; charset=utf-8")
+        return Answer(code=500, body={}, text="[-]cluster is starting\n", content_type="text/plain; charset=utf-8")
+
+    def _own(self, path: str, request: ApiRequest, user: ApiUser) -> Result:
+        """The group segue.dev: what no Kubernetes offers and a proof needs."""
+        match path.split("/")[3:]:
+            case ["v1"]:
+                body = discovery.resource_list(discovery.OWN_GROUP, "v1")
+                assert body is not None
+                return Answer(code=200, body=body)
+            case ["v1", "timeline"]:
+                after = request.query.get("after", "0")
+                if not after.isdecimal():
+                    raise StatusError(400, "BadRequest", f"after must be a whole number, not {after!r}")
+                return Answer(code=200, body=self._ports.timeline(int(after)))
+            case ["v1", "cluster"]:
+                return Answer(code=200, body=self._ports.cluster())
+            case ["v1", "namespaces", namespace, "pods", name, "traffic"]:
+                self._registry.read(Ref(resource="pods", namespace=namespace, name=name))
+                return PodCall(verb="traffic", namespace=namespace, name=name)
+            case _:
+                raise no_such_path()
+
+    def _resource(self, route: Route, request: ApiRequest, user: ApiUser) -> Result:
+        verb = _verb(route, request)
+        authorize(user, verb, route)
+        if route.kind.resource == "pods" and route.subresource in _POD_CALLS:
+            return pod_call(route, request, self._registry)
+        if verb in {"get", "list", "watch"}:
+            return self._reader.read(route, request, verb)
+        return self._writer.write(route, request, verb)
+
+
+def _discovery(path: str) -> Obj | None:
+    match path.split("/")[1:]:
+        case [""]:
+            return {"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}
+        case ["version"]:
+            return discovery.VERSION
+        case ["api"]:
+            return discovery.api_versions()
+        case ["apis"]:
+            return discovery.group_list()
+        case ["api", version]:
+            return discovery.resource_list("", version)
+        case ["apis", group]:
+            return discovery.group_document(group)
+        case ["apis", group, version]:
+            return discovery.resource_list(group, version)
+        case _:
+            return None
+
+
+def _openapi(path: str, request: ApiRequest) -> Obj | None:
+    match path.split("/")[2:]:
+        case ["v3"]:
+            return openapi.index()
+        case ["v3", "api", version]:
+            return openapi.document("", version)
+        case ["v3", "apis", group, version]:
+            return openapi.document(group, version)
+        case ["v2"]:
+            return _json_only(request, openapi.document_v2())
+        case _:
+            return None
+
+
+def _verb(route: Route, request: ApiRequest) -> str:
+    """Kubernetes' verb of a request; running something in a pod creates, whatever the method says."""
+    if route.subresource in {"exec", "attach"}:
+        return "create"
+    method = "GET" if request.method == "HEAD" else request.method
+    verb = _VERBS.get(method)
+    if verb is None:
+        raise method_not_allowed()
+    if verb == "get":
+        if route.watch or request.query.get("watch") in {"true", "1"}:
+            return "watch"
+        return "get" if route.name else "list"
+    if not route.name:
+        if verb == "delete":
+            return "deletecollection"
+        if verb != "create":
+            raise method_not_allowed()
+    elif verb == "create" and not route.subresource:
+        raise method_not_allowed()
+    return verb
+
+
+def _is_resource_path(path: str) -> bool:
+    parts = path.split("/")
+    return (parts[1] == "api" and len(parts) > 3) or (parts[1] == "apis" and len(parts) > 4)
+
+
+def _health_root(path: str) -> str:
+    return "/" + path.split("/")[1] if path.startswith("/") else path
+
+
+def _json_only(request: ApiRequest, body: Obj) -> Obj:
+    """The old document is asked for as protobuf by kubectl, which goes on without it where it is told so."""
+    if "json" not in request.accept and "*/*" not in request.accept:
+        raise StatusError(406, "NotAcceptable", "only the following media types are accepted: application/json")
+    return body

@@ -1,0 +1,219 @@
+"""create, update, patch, delete and their subresources: the query of a call turned into a registry's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from segue.cluster.api.forms import form_of
+from segue.cluster.api.reading import Reader
+from segue.cluster.api.results import Answer
+from segue.cluster.api.routes import Route
+from segue.cluster.deletion import Deletion, Propagation
+from segue.cluster.kinds import Kind, kind_of
+from segue.cluster.refusals import bad_request, method_not_allowed, no_such_path, unsupported_media
+from segue.cluster.registry import FieldValidation, Options, Patch, Registry, Subresource
+from segue.cluster.store import Store
+from segue.model.errors import StatusError
+from segue.model.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ApiRequest
+from segue.model.objects import Obj, Ref, name_of, namespace_of, uid_of
+
+_PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_PROPAGATIONS = {"Background", "Foreground", "Orphan"}
+_FIELD_VALIDATIONS = {"Ignore", "Warn", "Strict"}
+
+
+class Writer:
+    """Performs everything that changes something."""
+
+    def __init__(self, registry: Registry, store: Store, reader: Reader) -> None:
+        self._registry = registry
+        self._store = store
+        self._reader = reader
+
+    def write(self, route: Route, request: ApiRequest, verb: str) -> Answer:
+        """One changing call."""
+        warnings: list[str] = []
+        options = Options(
+            dry_run=_dry_run(request.query), fields=_field_validation(request.query), warn=warnings.append
+        )
+        match verb:
+            case "create":
+                code, body = 201, self._create(route, request, options)
+            case "update":
+                code, body = 200, self._update(route, request, options)
+            case "patch":
+                code, body = 200, self._patch(route, request, options)
+            case "delete":
+                code, body = 200, self._delete(route, request)
+            case _:
+                code, body = 200, self._delete_collection(route, request)
+        if body.get("kind") == route.kind.kind and not route.subresource:
+            body = form_of(request).one(route.kind, body, now_s=self._registry.now_s())
+        return Answer(code=code, body=body, warnings=tuple(warnings))
+
+    def _create(self, route: Route, request: ApiRequest, options: Options) -> Obj:
+        obj = _object_in(request)
+        if route.kind.plural == "bindings" or route.subresource == "binding":
+            return self._bind(route, obj, options)
+        if route.kind.resource == "pods" and route.subresource == "eviction":
+            return self._evict(route, obj, options)
+        if route.name:
+            raise no_such_path()
+        return self._registry.create(route.kind.resource, obj, namespace=route.namespace, options=options)
+
+    def _update(self, route: Route, request: ApiRequest, options: Options) -> Obj:
+        obj = _object_in(request)
+        name = name_of(obj)
+        if name != route.name:
+            raise bad_request(
+                f"the name of the object ({name}) does not match the name on the URL ({route.name})"
+                if name
+                else "name must be provided"
+            )
+        return self._registry.update(
+            route.kind.resource,
+            obj,
+            namespace=route.namespace,
+            subresource=_subresource(route),
+            options=options,
+        )
+
+    def _patch(self, route: Route, request: ApiRequest, options: Options) -> Obj:
+        content_type = request.content_type.partition(";")[0].strip()
+        if content_type == APPLY_PATCH:
+            message = (
+                "server-side apply is not supported by this cluster; use client-side apply (kubectl apply without "
+                "--server-side) or a JSON, merge or strategic merge patch"
+            )
+            raise StatusError(415, "UnsupportedMediaType", message)
+        if content_type not in _PATCHES:
+            raise unsupported_media(content_type, _PATCHES)
+        body = request.body
+        if body is None:
+            raise bad_request("a patch needs a body")
+        patch = Patch(content_type=content_type, body=cast("Obj | Sequence[Obj]", body))
+        ref = Ref(resource=route.kind.resource, namespace=route.namespace, name=route.name)
+        return self._registry.patch(ref, patch, subresource=_subresource(route), options=options)
+
+    def _delete(self, route: Route, request: ApiRequest) -> Obj:
+        if route.subresource:
+            raise method_not_allowed()
+        ref = Ref(resource=route.kind.resource, namespace=route.namespace, name=route.name)
+        obj, gone = self._registry.delete_with(ref, _deletion_of(request))
+        return _deleted(route.kind, obj) if gone else obj
+
+    def _delete_collection(self, route: Route, request: ApiRequest) -> Obj:
+        page = self._reader.page(route, request.query)
+        how = _deletion_of(request)
+        for obj in page.objects:
+            ref = Ref(resource=route.kind.resource, namespace=namespace_of(obj), name=name_of(obj))
+            if self._store.get(ref) is not None:
+                self._registry.delete_with(ref, how)
+        kind = route.kind
+        metadata = {"resourceVersion": str(self._store.version)}
+        return {
+            "kind": f"{kind.kind}List",
+            "apiVersion": kind.api_version,
+            "metadata": metadata,
+            "items": page.objects,
+        }
+
+    def _bind(self, route: Route, obj: Obj, options: Options) -> Obj:
+        name = route.name or name_of(obj)
+        node = (obj.get("target") or {}).get("name")
+        if not node:
+            raise bad_request("target.name: Required value")
+        ref = Ref(resource="pods", namespace=route.namespace, name=name)
+        self._registry.bind(ref, node, dry_run=options.dry_run)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def _evict(self, route: Route, obj: Obj, options: Options) -> Obj:
+        """An eviction without budgets: B1's plain delete with the pod's own grace, or the one that is asked."""
+        how = _options_of(obj.get("deleteOptions") or {})
+        ref = Ref(resource="pods", namespace=route.namespace, name=route.name)
+        dry_run = options.dry_run or how.dry_run
+        self._registry.delete_with(
+            ref, Deletion(grace_s=how.grace_s, uid=how.uid, version=how.version, dry_run=dry_run)
+        )
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def _object_in(request: ApiRequest) -> Obj:
+    if request.content_type.partition(";")[0].strip() not in {"application/json", ""}:
+        raise unsupported_media(request.content_type, ("application/json",))
+    if not isinstance(request.body, dict):
+        raise bad_request("the object provided is unrecognized: the body must be a JSON object")
+    return request.body
+
+
+def _subresource(route: Route) -> Subresource:
+    kind = route.kind
+    match route.subresource:
+        case "":
+            return ""
+        case "status" if kind.status:
+            return "status"
+        case "scale" if kind.scale:
+            return "scale"
+        case "finalize" if kind.resource == "namespaces":
+            return "finalize"
+        case _:
+            raise no_such_path()
+
+
+def _dry_run(query: Mapping[str, str]) -> bool:
+    asked = query.get("dryRun", "")
+    if asked not in {"", "All"}:
+        raise bad_request(f'Invalid value: "{asked}": dryRun must be All')
+    return asked == "All"
+
+
+def _field_validation(query: Mapping[str, str]) -> FieldValidation:
+    asked = query.get("fieldValidation") or "Warn"
+    if asked not in _FIELD_VALIDATIONS:
+        raise bad_request(
+            f'fieldValidation: Unsupported value: "{asked}": supported values: "Ignore", "Strict", "Warn"'
+        )
+    return cast("FieldValidation", asked)
+
+
+def _deletion_of(request: ApiRequest) -> Deletion:
+    body = request.body if isinstance(request.body, dict) else {}
+    query = request.query
+    asked = dict(body)
+    if "gracePeriodSeconds" in query:
+        if not query["gracePeriodSeconds"].lstrip("-").isdecimal():
+            raise bad_request("gracePeriodSeconds must be a whole number")
+        asked["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+    if "propagationPolicy" in query:
+        asked["propagationPolicy"] = query["propagationPolicy"]
+    if _dry_run(query):
+        asked["dryRun"] = ["All"]
+    return _options_of(asked)
+
+
+def _options_of(body: Obj) -> Deletion:
+    """A metav1.DeleteOptions as a value."""
+    preconditions = body.get("preconditions") or {}
+    propagation = body.get("propagationPolicy") or "Background"
+    if body.get("orphanDependents") is True:
+        propagation = "Orphan"
+    if propagation not in _PROPAGATIONS:
+        raise bad_request(f'propagationPolicy: Unsupported value: "{propagation}"')
+    grace_s = body.get("gracePeriodSeconds")
+    if grace_s is not None and (not isinstance(grace_s, int) or isinstance(grace_s, bool)):
+        raise bad_request("gracePeriodSeconds must be a whole number")
+    return Deletion(
+        grace_s=grace_s,
+        uid=preconditions.get("uid") or "",
+        version=preconditions.get("resourceVersion") or "",
+        propagation=cast("Propagation", propagation),
+        dry_run=bool(body.get("dryRun")),
+    )
+
+
+def _deleted(kind: Kind, obj: Obj) -> Obj:
+    assert kind_of(kind.resource) is kind
+    details = {"name": name_of(obj), "group": kind.group, "kind": kind.plural, "uid": uid_of(obj)}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
