@@ -68,6 +68,11 @@ def umount(target: str, flags: int = MNT_DETACH) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
 
 
+def pivot_root(new: str, old: str) -> None:
+    """Make the mount at `new` the root of this mount namespace; what was the root appears at `old`."""
+    _check(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
+
+
 def sethostname(name: str) -> None:
     """The host name of this UTS namespace."""
     raw = os.fsencode(name)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +169,7 @@ class Executor:
         self._tell(effect.effect_id, StartFailed(at_s=self._clock.now_s(), reason=reason, message=message), True)
 
     def _command(self, effect: StartContainer, place: Attachment) -> environment.Command:
-        where = environment.Place(ip=place.ip, node_name=self._where.node_name, node_ip=self._where.node_ip)
+        where = self._place(place.ip)
         image_env = dict(effect.image_env)
         if place.netns_fd is None:
             image_env["POD_IP"] = place.ip  # loopback mode: the address is all that tells one pod from another
@@ -180,9 +179,14 @@ class Executor:
             raise HostError("no command specified: neither the pod nor the image map names one")
         return command
 
+    def _place(self, ip: str) -> environment.Place:
+        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip)
+
     async def _run(self, effect: StartContainer, command: environment.Command, place: Attachment) -> Running:
         isolated = place.netns_fd is not None
-        binds = self.files.binds(effect.pod, effect.container, place.ip) if isolated else ()
+        if not isolated and effect.container.get("volumeMounts"):
+            raise ConfigError("volumes need mount namespaces, and this cluster runs in loopback mode")
+        binds = self.files.binds(effect.pod, effect.container, self._place(place.ip)) if isolated else ()
         log = LogFile(self.files.log(effect.pod, effect.container["name"], effect.attempt), self._clock)
         stdio = (os.open(os.devnull, os.O_RDONLY), log.pipe("stdout"), log.pipe("stderr"))
         try:
@@ -194,6 +198,7 @@ class Executor:
                     cwd=command.cwd,
                     hostname=name_of(effect.pod)[:63],
                     binds=binds,
+                    staging=self.files.staging(effect.pod) if isolated else "",
                     network_fd=place.netns_fd,
                 )
             )
@@ -306,9 +311,3 @@ class Executor:
             if code:
                 return f"command '{' '.join(argv)}' exited with {code}: {output.decode(errors='replace').strip()}"
         return ""
-
-
-def default_words() -> dict[str, str]:
-    """What {python} and {app} of an image map mean in this installation."""
-    package = Path(__file__).resolve().parent.parent.parent
-    return {"python": sys.executable, "app": str(package / "app")}

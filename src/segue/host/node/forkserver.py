@@ -2,7 +2,7 @@
 
     python -I -S -c '... forkserver.main(FD)'        FD: one end of a SOCK_SEQPACKET pair, JSON with descriptors
 
-It is told    {"do": "start", "id", "argv", "env", "cwd", "hostname", "binds": [[from, to], ...], "isolated"}
+It is told    {"do": "start", "id", "argv", "env", "cwd", "hostname", "binds": [[from, to], ...], "staging", "isolated"}
                   with [stdin, stdout, stderr] and, isolated, the network namespace
               {"do": "exec", "id", "argv", "env", "cwd", "target": pid, "isolated", "tty"}  with [stdin, stdout, stderr]
               {"do": "kill", "id", "pid", "signal", "group"}
@@ -33,6 +33,7 @@ import time
 from typing import TypedDict
 
 from segue.host import syscalls
+from segue.host.node import mounts
 
 MESSAGE_BYTES = 192 * 1024  # a SEQPACKET message must fit the socket's buffer
 _DESCRIPTORS = 4
@@ -48,6 +49,7 @@ class Order(TypedDict, total=False):
     cwd: str
     hostname: str
     binds: list[tuple[str, str]]
+    staging: str
     isolated: bool
     tty: bool
     target: int
@@ -238,8 +240,7 @@ def _isolate(order: Order, network_fd: int) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.sethostname(order["hostname"])
-    for source, target in order["binds"]:
-        syscalls.mount(source, target, "", syscalls.MS_BIND | syscalls.MS_REC)
+    mounts.bind_all(order["binds"], order["staging"])
     with contextlib.suppress(PermissionError):  # a container runtime that masks /proc refuses; then it shows too much
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
 

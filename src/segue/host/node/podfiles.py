@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from segue.cluster.node.environment import Lookup
+from segue.cluster.node.environment import Lookup, Place
+from segue.cluster.node.volumes import files_of, mounts_of
 from segue.model.objects import Obj, name_of, namespace_of, uid_of
 
 
@@ -20,14 +21,45 @@ class PodFiles:
         """Where a run of a container logs."""
         return self._pods / uid_of(pod) / "logs" / container / f"{attempt}.log"
 
-    def binds(self, pod: Obj, container: Obj, ip: str) -> tuple[tuple[str, str], ...]:
-        """(from, to) of what the container sees in place of the machine's own files."""
+    def staging(self, pod: Obj) -> str:
+        """An empty directory that a container's mount namespace may use as it likes."""
+        path = self._pods / uid_of(pod) / "staging"
+        path.mkdir(parents=True, exist_ok=True)
+        return str(path)
+
+    def binds(self, pod: Obj, container: Obj, place: Place) -> tuple[tuple[str, str], ...]:
+        """(from, to) of what the container sees in place of the machine's own files; ConfigError where it cannot."""
         etc = self._pods / uid_of(pod) / "etc"
         if not etc.exists():
             etc.mkdir(parents=True)
-            for name, text in self._etc(pod, ip).items():
+            for name, text in self._etc(pod, place.ip).items():
                 (etc / name).write_text(text)
-        return tuple((str(etc / name), f"/etc/{name}") for name in _ETC if Path("/etc", name).exists())
+        found = [(str(etc / name), f"/etc/{name}") for name in _ETC if Path("/etc", name).exists()]
+        volumes = {one["name"]: one for one in pod["spec"].get("volumes") or []}
+        for mount in mounts_of(pod, container):
+            source = self._volume(pod, volumes[mount.volume], place)
+            if mount.sub_path:
+                source = source / mount.sub_path
+                if not source.exists():
+                    source.mkdir(parents=True)
+            found.append((str(source), mount.path))
+        return tuple(found)
+
+    def _volume(self, pod: Obj, volume: Obj, place: Place) -> Path:
+        """The volume's directory, filled when first asked for: later changes of its sources do not reach it."""
+        directory = self._pods / uid_of(pod) / "volumes" / str(volume["name"])
+        if directory.exists():
+            return directory
+        files = files_of(pod, volume, place, self._lookup)
+        directory.mkdir(parents=True)
+        if "emptyDir" in volume:
+            directory.chmod(0o777)
+        for file in files:
+            path = directory / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.data)
+            path.chmod(file.mode)
+        return directory
 
     def forget(self, pod_uid: str) -> None:
         """Remove the pod's directory."""

@@ -38,6 +38,7 @@ class Program:
     cwd: str = "/"
     hostname: str = ""
     binds: tuple[tuple[str, str], ...] = ()
+    staging: str = ""  # an empty directory, where binds may need one
     network_fd: int | None = None
     target_pid: int = 0  # exec: join this process's namespaces
     is_isolated: bool = False  # exec: whether the target has namespaces of its own
@@ -109,6 +110,7 @@ class Processes:
             "cwd": program.cwd,
             "hostname": program.hostname,
             "binds": list(program.binds),
+            "staging": program.staging,
             "isolated": isolated,
             "target": program.target_pid,
             "tty": program.has_terminal,
