@@ -48,8 +48,9 @@ class Recording(list[Happening]):
 class World:
     """The node, its pods, a client, and a data plane."""
 
-    def __init__(self, doorman: isolation.Doorman) -> None:
+    def __init__(self, doorman: isolation.Doorman, host_fd: int) -> None:
         self.doorman = doorman
+        self.host_fd = host_fd  # the network namespace of the test process; only root may go back there
         self.node = NodeNetwork()
         self.pods = NamespaceNetwork(self.node)
         self.target = NftTarget()
@@ -158,15 +159,28 @@ def endpoint_slice(*endpoints: Obj, port: int = 8080, protocol: str = "TCP") -> 
 def run_in_node(body: Callable[[World], Awaitable[None]], *, uid: int = 0) -> None:
     """Run a test's body in a fresh node, as root or as an ordinary user."""
 
+    host_fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+
     def main(doorman: isolation.Doorman, _: isolation.Mode) -> int:
         async def all_of_it() -> None:
-            world = World(doorman)
-            await body(world)
+            await body(World(doorman, host_fd))
 
         asyncio.run(all_of_it())
         return 0
 
-    run_isolated(main, uid=uid)
+    try:
+        run_isolated(main, uid=uid)
+    finally:
+        os.close(host_fd)
+
+
+def become(uid: int) -> None:
+    """An ordinary user from here on (0: stay who we are)."""
+    if uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: a process of an ordinary login is
 
 
 def run_isolated(
@@ -182,11 +196,7 @@ def run_isolated(
         code = 1
         try:
             os.close(heard)
-            if uid:
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-                ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: an ordinary login has it
+            become(uid)
             code = isolation.launch(_telling(main, told), isolation.choose(wanted))
         except BaseException:  # noqa: BLE001 - told outside
             os.write(told, traceback.format_exc().encode())

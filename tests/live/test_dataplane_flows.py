@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import cast
 
 import pytest
-
-from segue.host.network.conntrack import FlowListener
-from segue.model.timeline import What
 from tests.live.network_world import (
     CLUSTER_IP,
     NOBODY,
@@ -21,6 +19,9 @@ from tests.live.network_world import (
     service,
     until,
 )
+
+from segue.host.network.conntrack import FlowListener
+from segue.model.timeline import What
 
 pytestmark = pytest.mark.live
 
@@ -87,7 +88,7 @@ def test_a_udp_flow_moves_when_its_backend_stops_serving_and_not_before() -> Non
             assert place.netns_fd is not None
             inner = world.inside(place.netns_fd, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             inner.bind(("0.0.0.0", 5353))
-            await loop.create_datagram_endpoint(lambda name=name: _Answer(name), sock=inner)
+            await loop.create_datagram_endpoint(partial(_Answer, name), sock=inner)
         ports = [{"name": "http", "port": 53, "protocol": "UDP", "targetPort": 5353}]
         web = service(type="ClusterIP", ports=ports)
         client = world.client_socket(socket.SOCK_DGRAM)

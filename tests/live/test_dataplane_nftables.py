@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import pytest
-from network_world import (
+from tests.live.network_world import (
     CLUSTER_IP,
     NOBODY,
     NODE_PORT,
@@ -120,13 +120,9 @@ def test_a_pod_reaches_itself_and_the_node_reaches_services() -> None:
         fd = (await world.pods.attach("a", "default/a")).netns_fd
         assert fd is not None
         loop = asyncio.get_running_loop()
-        places = {
-            "pod": lambda: world.inside(fd, lambda: socket.socket()),
-            "node": lambda: socket.socket(),
-        }
-        for make in places.values():
+        for inside_pod in (True, False):
             for where in ((CLUSTER_IP, 80), ("10.10.0.1", NODE_PORT)):
-                made = make()
+                made = world.inside(fd, socket.socket) if inside_pod else socket.socket()
                 made.setblocking(False)
                 await asyncio.wait_for(loop.sock_connect(made, where), 3)
                 assert (await loop.sock_recv(made, 100)).startswith(b"a ")

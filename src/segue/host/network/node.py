@@ -9,7 +9,6 @@ Loads come from the client namespace, not through the relay: there refused stays
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 
@@ -37,9 +36,6 @@ _NODE_SYSCTLS: dict[str, str | int] = {
     "net/core/somaxconn": _BACKLOG,
     "net/ipv4/tcp_max_syn_backlog": _BACKLOG,
 }
-# They appear with the first rule that tracks connections. Ended connections are forgotten early, so that the table of
-# a small machine (65,536 entries) holds a load of 1,500 connections per second.
-_CONNTRACK_SYSCTLS: dict[str, str | int] = {"net/netfilter/nf_conntrack_tcp_timeout_time_wait": 10}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +56,6 @@ class NodeNetwork:
         self.addresses = addresses or NodeAddresses()
         self.thread = NamespaceThread()
         self.client_fd = self.thread.submit(self._make).result()
-
-    def keep_conntrack_small(self) -> None:
-        """Once rules are loaded: shorten what the table keeps of ended connections."""
-        with contextlib.suppress(OSError):  # an older kernel shows these to the first user namespace only
-            sysctls(_CONNTRACK_SYSCTLS)
 
     def close(self) -> None:
         """Let the client namespace go."""

@@ -19,6 +19,7 @@ from segue.cluster.dataplane.sync import Rhythm, Syncer, SyncNow
 from segue.cluster.dataplane.udp import has_udp, stale_flows
 from segue.cluster.store import Store, StoreEvent
 from segue.host.network.conntrack import FlowTable
+from segue.host.network.netns import sysctls
 from segue.host.network.nft import run_nft
 from segue.model.errors import HostError
 from segue.model.timeline import Happening, What
@@ -27,6 +28,10 @@ from segue.ports import Clock, Recorder
 SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
 _log = logging.getLogger(__name__)
+
+# Present once something tracks connections. Ended connections are forgotten early, so that the table of a small machine
+# (65,536 entries) holds a load of 1,500 connections per second.
+_CONNTRACK_SYSCTLS: dict[str, str | int] = {"net/netfilter/nf_conntrack_tcp_timeout_time_wait": 10}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,8 @@ class NftTarget:
     def _apply(self, before: RuleTable, after: RuleTable, full: bool) -> None:
         if not self._kept:
             run_nft(KEEPER)
+            with contextlib.suppress(OSError):  # an older kernel shows it to the first user namespace only
+                sysctls(_CONNTRACK_SYSCTLS)
             self._kept = True
         text = render(after, self.frame) if full else render_change(before, after, self.frame).apply
         if text:
