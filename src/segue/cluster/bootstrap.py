@@ -1,4 +1,4 @@
-"""What every cluster has before anybody asks: namespaces and the Service `kubernetes`. Written by the registry alone."""
+"""What every cluster has before anybody asks: its namespaces and the Service `kubernetes`. Written by the registry."""
 
 from __future__ import annotations
 
