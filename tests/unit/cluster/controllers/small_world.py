@@ -101,15 +101,17 @@ class World:
         made = self.registry.create("nodes", node)
         self.registry.perform(Update(resource="nodes", obj={**made, "status": {"conditions": conditions}}, status=True))
 
-    def deploy(self, name: str = "web", **spec: object) -> Obj:
-        made = self.registry.create(DEPLOYMENTS, deployment(name, **spec))
+    def deploy(self, name: str = "web", *, image: str = "v1", fields: Obj | None = None, **spec: object) -> Obj:
+        made = self.registry.create(DEPLOYMENTS, deployment(name, image=image, fields={**spec, **(fields or {})}))
         self.settle()
         return made
 
-    def serve(self, name: str = "web", *, labels: dict[str, str] | None = None, **spec: object) -> Obj:
+    def serve(
+        self, name: str = "web", *, labels: dict[str, str] | None = None, fields: Obj | None = None, **spec: object
+    ) -> Obj:
         service: Obj = {
             "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
-            "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}], **spec},
+            "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}], **spec, **(fields or {})},
         }
         made = self.registry.create("services", service)
         self.settle()
@@ -238,18 +240,18 @@ class World:
         return [item for item in found if labels_of(item).get("kubernetes.io/service-name") == service]
 
 
-def deployment(name: str = "web", *, image: str = "v1", labels: dict[str, str] | None = None, **spec: object) -> Obj:
-    """A Deployment of one container; `spec` overrides its fields."""
+def deployment(name: str = "web", *, image: str = "v1", fields: Obj | None = None) -> Obj:
+    """A Deployment of one container; `fields` overrides those of its spec."""
     return {
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
             "replicas": 3,
             "selector": {"matchLabels": {"app": name}},
             "template": {
-                "metadata": {"labels": {"app": name, **(labels or {})}},
+                "metadata": {"labels": {"app": name}},
                 "spec": {"containers": [{"name": "main", "image": image, "ports": [{"containerPort": 8080}]}]},
             },
-            **spec,
+            **(fields or {}),
         },
     }
 
