@@ -97,7 +97,7 @@ class Drive:
 
     def _one(self, action: Action, snapshot: Snapshot, decision: Decision) -> Flow[tuple[float, bool]]:
         began_s, (response,) = yield from ask(request_of(action))
-        if response.code >= 400:
+        if response.code >= 400 and not (isinstance(action, DropLease) and response.code == 404):
             self._refused(action, response)
             return began_s, False
         self.refused_in_a_row = 0
@@ -117,8 +117,6 @@ class Drive:
 
     def _refused(self, action: Action, response: ApiResponse) -> None:
         """News (somebody changed the object, or it is gone), or a refusal that no second look can change."""
-        if isinstance(action, DropLease) and response.code == 404:
-            return
         self.refused_in_a_row += 1
         if not _is_news(response) or self.refused_in_a_row > REFUSED_IN_A_ROW_MAX:
             raise error_of(response, describe(action))

@@ -470,6 +470,11 @@ class Lease:
         """spec.leaseDurationSeconds."""
         return float(self.obj["spec"].get("leaseDurationSeconds") or 0)
 
+    @property
+    def annotations(self) -> dict[str, str]:
+        """metadata.annotations."""
+        return annotations_of(self.obj)
+
     def held_at(self, now_s: float) -> bool:
         """Whether somebody holds it at this moment."""
         return bool(self.holder) and now_s < self.renewed_s + self.lasts_s

@@ -11,9 +11,9 @@ Rule 3: past the point where the old ReplicaSet is at 0 there is no way back but
 from __future__ import annotations
 
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import BRAKE_S, Brake, DropLease, Forget, Point, PutBack, Remember, Resize, ScaleTo
-from segue.release.all_first import attach, drain, late, point_services, take_lease
-from segue.release.decision import Decision, Done, act, stop, wait
+from segue.release.actions import BRAKE_S, Brake, Forget, Point, PutBack, Remember, Resize, ScaleTo
+from segue.release.all_first import attach, drain, finish, late, leave, point_services, take_lease
+from segue.release.decision import Decision, act, stop, wait
 from segue.release.memory import Memory
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
@@ -28,8 +28,9 @@ def decide_abort(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
             "end that one first (Ctrl-C leaves everything serving), then abort",
         )
     if memory is None:
-        message = f"no release of Deployment {plan.deployment} is under way"
-        return Decision(because=message, end=Done(message=message))
+        newest = snapshot.newest
+        version = f", which is at version {newest.pod_hash}" if newest else ""
+        return leave(snapshot, f"no release is under way on Deployment {plan.deployment}{version}")
     if not snapshot.mine:
         return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
     decision = _back(plan, snapshot, memory)
@@ -43,11 +44,7 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
         return _leave(snapshot, memory, "the scale-down goes no further")
     old = snapshot.set_named(memory.old_set)
     if old is None or (memory.serving == "new" and old.replicas == 0):
-        return stop(
-            "refused",
-            "the old version has already ended: there is nothing to go back to",
-            "finish with the command that began it, then segue undo",
-        )
+        return finish(snapshot, memory)  # nothing to go back to: the way out is forward (and then segue undo)
     if not memory.aborting:
         return act(
             Remember(deployment=snapshot.deployment, memory=memory.but(aborting=True)), because="the way back begins"
@@ -136,5 +133,4 @@ def _leave(snapshot: Snapshot, memory: Memory, message: str) -> Decision:
     )
     if pinned:
         return act(*pinned, because=message)
-    drop = (DropLease(lease=snapshot.lease),) if snapshot.mine and snapshot.lease is not None else ()
-    return Decision(actions=(Forget(deployment=snapshot.deployment), *drop), because=message, end=Done(message=message))
+    return act(Forget(deployment=snapshot.deployment), because=message)

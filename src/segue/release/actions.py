@@ -20,6 +20,7 @@ NO_DEADLINE_S = 2_147_483_647  # "no deadline" to the Deployment controller
 SURGE: Obj = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}}
 SETTINGS = ("strategy", "minReadySeconds", "progressDeadlineSeconds")
 OUT = "segue-detached"
+PURPOSE = "segue.dev/purpose"
 ORPHAN_OF = "segue.dev/orphan-of"
 
 
@@ -33,6 +34,7 @@ class TakeLease:
     now_s: float
     lasts_s: int
     lease: Lease | None
+    purpose: str = ""  # written when a release begins: what the memory says, for the moment after it is forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,14 @@ class Forget:
     """Take the memory off: the last trace of a release."""
 
     deployment: Deployment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clean:
+    """Take the memory off a ReplicaSet, too: its controller copies the Deployment's annotations there, and
+    `kubectl rollout undo` would copy them back."""
+
+    replica_set: ReplicaSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +167,7 @@ Action: TypeAlias = (
     | Point
     | Remember
     | Forget
+    | Clean
     | Surge
     | Brake
     | Release
@@ -191,6 +202,8 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _patch_deployment(deployment, {}, memory)
         case Forget(deployment=deployment):
             return _patch_deployment(deployment, {}, None)
+        case Clean(replica_set=replica_set):
+            return _relabel(replica_set.obj, labels={}, annotations={ANNOTATION: None})
         case Surge(deployment=deployment, template=template, memory=memory):
             return _patch_deployment(deployment, {"template": template, **_BRAKED}, memory)
         case Brake(deployment=deployment, memory=memory):
@@ -232,6 +245,8 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"remember on the Deployment that the {memory.serving} pods serve"
         case Forget():
             return "take the memory off the Deployment"
+        case Clean(replica_set=replica_set):
+            return f"take the memory off ReplicaSet {replica_set.name}"
         case Surge():
             return "change the template with surge 100 % and the brake, in one patch"
         case Brake():
@@ -348,17 +363,22 @@ def _orphan(action: Orphan) -> ApiRequest:
 def _lease(action: TakeLease) -> ApiRequest:
     at = rfc3339_micro(action.now_s)
     name = f"segue-{action.deployment}"
+    marks: Obj = {"annotations": {PURPOSE: action.purpose}} if action.purpose else {}
     spec: Obj = {"holderIdentity": action.me, "leaseDurationSeconds": action.lasts_s, "renewTime": at}
     path = f"/apis/coordination.k8s.io/v1/namespaces/{action.namespace}/leases"
     if action.lease is None:
         body: Obj = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": name, "namespace": action.namespace},
+            "metadata": {"name": name, "namespace": action.namespace, **marks},
             "spec": {**spec, "acquireTime": at},
         }
         return ApiRequest(method="POST", path=path, query={"fieldManager": "segue"}, body=body)
     taken = action.lease.holder != action.me
     old: Obj = action.lease.obj
-    again: Obj = {**old, "spec": {**old["spec"], **spec, **({"acquireTime": at} if taken else {})}}
+    again: Obj = {
+        **old,
+        "metadata": {**old["metadata"], **marks},
+        "spec": {**old["spec"], **spec, **({"acquireTime": at} if taken else {})},
+    }
     return ApiRequest(method="PUT", path=f"{path}/{name}", query={"fieldManager": "segue"}, body=again)

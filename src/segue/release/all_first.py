@@ -17,6 +17,7 @@ from segue.model.workloads import Pod, ReplicaSet
 from segue.release.actions import (
     BRAKE_S,
     Attach,
+    Clean,
     Detach,
     DropLease,
     Forget,
@@ -29,7 +30,7 @@ from segue.release.actions import (
     detach_key,
 )
 from segue.release.decision import Decision, Done, PodDrained, act, stop, wait
-from segue.release.memory import Memory
+from segue.release.memory import ANNOTATION, Memory
 from segue.release.plan import SETTLE_S, Plan, settings_of
 from segue.release.snapshot import Snapshot
 
@@ -86,7 +87,7 @@ def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
     return _raise_new(plan, snapshot, memory)
 
 
-def take_lease(deployment: str, snapshot: Snapshot) -> TakeLease:
+def take_lease(deployment: str, snapshot: Snapshot, purpose: str = "") -> TakeLease:
     """Become the one who drives."""
     return TakeLease(
         namespace=snapshot.deployment.namespace,
@@ -95,6 +96,7 @@ def take_lease(deployment: str, snapshot: Snapshot) -> TakeLease:
         now_s=snapshot.now_s,
         lasts_s=LEASE_LASTS_S,
         lease=snapshot.lease,
+        purpose=purpose,
     )
 
 
@@ -102,9 +104,8 @@ def _begin(plan: Plan, snapshot: Snapshot) -> Decision:
     """The barrier before the first action: what the cluster shows has reached the data plane (M7)."""
     deployment = snapshot.deployment
     if deployment.template == plan.target.template:
-        actions = (DropLease(lease=snapshot.lease),) if snapshot.mine and snapshot.lease else ()
-        message = f"Deployment {plan.deployment} already is at this version"
-        return Decision(because=message, actions=actions, end=Done(message=message))
+        newest = snapshot.newest
+        return leave(snapshot, f"Deployment {plan.deployment} is at version {newest.pod_hash if newest else '?'}")
     old = snapshot.set_named(plan.old_set)
     if old is None or not snapshot.owns(old):
         return stop("conflict", f"ReplicaSet {plan.old_set} is gone", "look at the Deployment, then release again")
@@ -126,7 +127,7 @@ def _begin(plan: Plan, snapshot: Snapshot) -> Decision:
         if not snapshot.reaches(service, _selected(snapshot, ready, service.name)):
             return wait(f"the endpoints of Service {service.name} are not yet the Ready pods")
     memory = Memory(
-        id=f"{plan.target.kind}-{plan.target.digest[:8]}",
+        id=plan.target.id,
         kind=plan.target.kind,
         digest=plan.target.digest,
         begun_s=round(snapshot.now_s, 3),
@@ -139,7 +140,7 @@ def _begin(plan: Plan, snapshot: Snapshot) -> Decision:
         labels={key: old.labels[key] for key in (detach_key(deployment.selector),)},
     )
     return act(
-        take_lease(plan.deployment, snapshot),
+        take_lease(plan.deployment, snapshot, memory.id),
         Remember(deployment=deployment, memory=memory),
         because="this release begins",
         barrier=f"all {len(ready)} Ready pods are endpoints of {', '.join(plan.services)}",
@@ -322,10 +323,16 @@ def finish(snapshot: Snapshot, memory: Memory) -> Decision:
     leaving = snapshot.pods_of(memory.old_hash)
     if leaving:
         return wait(f"{len(leaving)} old pods are ending, within their own grace")
-    forget = Forget(deployment=deployment)
-    drop = (DropLease(lease=snapshot.lease),) if snapshot.mine and snapshot.lease is not None else ()
-    message = f"Deployment {deployment.name} is at version {memory.new_hash}"
-    return Decision(actions=(forget, *drop), because=message, end=Done(message=message))
+    return act(Forget(deployment=deployment), because="the last old pod is gone")
+
+
+def leave(snapshot: Snapshot, message: str) -> Decision:
+    """The memory is off the Deployment: take its copies off the ReplicaSets, drop the Lease, done."""
+    copies = tuple(Clean(replica_set=one) for one in snapshot.owned if ANNOTATION in one.annotations)
+    if copies:
+        return act(*copies, because="nothing of segue's stays")
+    drop = (DropLease(lease=snapshot.lease),) if snapshot.lease is not None and not snapshot.held_by else ()
+    return Decision(actions=drop, because=message, end=Done(message=message))
 
 
 def attach(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Attach:

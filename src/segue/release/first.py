@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from segue.release.decision import Decision, Done, stop, wait
+from segue.release.all_first import leave
+from segue.release.decision import Decision, stop, wait
 from segue.release.memory import Memory
 from segue.release.snapshot import Snapshot
 
@@ -21,7 +22,7 @@ def decide_first(deadline_s: float, timeout_s: float, snapshot: Snapshot, _: Mem
         ]
         if not late:
             message = f"Deployment {deployment.name} has {len(ready)} Ready pods"
-            return Decision(because=message, end=Done(message=message))
+            return leave(snapshot, message)
     if snapshot.now_s > deadline_s:
         pods = snapshot.alive_of(new.pod_hash) if new is not None else ()
         reasons = "; ".join(f"{pod.name}: {pod.trouble()}" for pod in pods if not pod.ready)

@@ -36,6 +36,11 @@ class Target:
         """What tells this target from another: the same command again has the same one."""
         return digest_of(self.template)
 
+    @property
+    def id(self) -> str:
+        """Kind and digest in one word."""
+        return f"{self.kind}-{self.digest[:8]}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

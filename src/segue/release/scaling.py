@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from segue.drain.judge import NOTHING_SEEN, ended
 from segue.model.workloads import HASH_LABEL, Pod
-from segue.release.actions import ORPHAN_OF, DropLease, EndPod, Forget, Orphan, Remember, ScaleTo
-from segue.release.all_first import take_lease
-from segue.release.decision import LOOK_AGAIN_S, Decision, Done, PodDrained, act, stop, wait
+from segue.release.actions import ORPHAN_OF, EndPod, Forget, Orphan, Remember, ScaleTo
+from segue.release.all_first import leave, take_lease
+from segue.release.decision import LOOK_AGAIN_S, Decision, PodDrained, act, stop, wait
 from segue.release.memory import Memory
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
@@ -37,6 +37,8 @@ def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
             f"a {memory.kind} of Deployment {plan.deployment} is under way",
             "finish it with its own command, or take it back with segue abort",
         )
+    if memory is None and _reached(plan, snapshot):
+        return leave(snapshot, f"Deployment {plan.deployment} has {plan.wanted} Ready pods")
     if memory is None or not snapshot.mine or memory.target != plan.wanted:
         fresh = Memory(
             id=f"scale-{plan.wanted}",
@@ -56,6 +58,13 @@ def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
     return _down_or_done(plan, snapshot)
 
 
+def _reached(plan: Plan, snapshot: Snapshot) -> bool:
+    owned = _owned_pods(snapshot)
+    orphans = any(ORPHAN_OF in pod.labels for pod in snapshot.pods)
+    ready = sum(pod.ready for pod in owned)
+    return snapshot.deployment.replicas == plan.wanted == ready == len(owned) and not orphans
+
+
 def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
     deployment = snapshot.deployment
     orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels)
@@ -70,9 +79,7 @@ def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
         return drained
     if deployment.replicas == plan.wanted and not orphans:
         if deployment.observed and len(ready) == plan.wanted == len(owned):
-            drop = (DropLease(lease=snapshot.lease),) if snapshot.mine and snapshot.lease is not None else ()
-            message = f"Deployment {deployment.name} has {plan.wanted} Ready pods"
-            return Decision(actions=(Forget(deployment=deployment), *drop), because=message, end=Done(message=message))
+            return act(Forget(deployment=deployment), because=f"all {plan.wanted} pods are Ready")
         if snapshot.now_s > plan.deadline_s:
             return _give_up(plan, owned)
     return wait(f"{len(ready)} of {plan.wanted} pods are Ready, {len(orphans)} are leaving", drains=ORPHANS)

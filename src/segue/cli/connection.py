@@ -1,0 +1,56 @@
+"""Options that every command about a Deployment shares, and how its progress is shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from segue.cli.output import Output, note
+from segue.drive.flow import Progress
+
+Kubeconfig = Annotated[str, Parameter(help="path of a kubeconfig; else $KUBECONFIG, else the running embedded cluster")]
+Context = Annotated[str, Parameter(help="context of the kubeconfig")]
+Namespace = Annotated[str, Parameter(name=["--namespace", "-n"], help="namespace; else the context's")]
+OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
+Timeout = Annotated[
+    float | None,
+    Parameter(help="seconds for new pods to become Ready; else the Deployment's progressDeadlineSeconds"),
+]
+Cap = Annotated[float, Parameter(name="--drain-cap", help="seconds after which a busy old pod is ended all the same")]
+
+
+class Lines:
+    """Progress as lines: one per action with its reason; what is waited for in one line that changes, on terminals."""
+
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, progress: Progress, now_s: float) -> None:
+        """Show one thing."""
+        if self._began_s is None:
+            self._began_s = now_s
+        at = f"{now_s - self._began_s:7.2f} s"
+        if progress.action:
+            self._clear()
+            note(f"{at}  {progress.action}")
+            note(f"            because {progress.because}")
+            return
+        ready = ", ".join(f"{version} {count}" for version, count in progress.ready.items())
+        text = f"{at}  ... {progress.because}" + (f"  [Ready: {ready}]" if ready else "")
+        if self._live:
+            self._clear()
+            sys.stderr.write(text[:150])
+            sys.stderr.flush()
+        else:
+            note(text)
+
+    def _clear(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\033[2K")
+
+    def done(self) -> None:
+        """Leave the line."""
+        self._clear()

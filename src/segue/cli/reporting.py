@@ -1,0 +1,61 @@
+"""Runs a flow for a command and reports: progress while it runs, the end, the receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from segue.cli.connection import Lines
+from segue.cli.output import Output, emit, note, say
+from segue.drive.flow import Flow
+from segue.drive.loop import Outcome
+from segue.host.client import KubeClient
+from segue.host.releasing import check_end, perform, receipt_of, write_receipt
+from segue.model.objects import Obj
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where and how."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    receipt: str = ""
+    output: Output = Output.TABLE
+
+
+def run_and_report(
+    make: Callable[[KubeClient], Flow[tuple[Outcome, ...]]], asked: Obj, *, again: str, options: Options
+) -> int:
+    """Run it; the exit code. `again` is the command that goes on after Ctrl-C."""
+    lines = Lines()
+    try:
+        outcomes = perform(make, kubeconfig=options.kubeconfig, context=options.context, show=lines)
+    except KeyboardInterrupt:
+        lines.done()
+        note(f"stopped; what runs keeps serving. Go on with: {again}")
+        return 130
+    lines.done()
+    documents = [receipt_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
+    if options.receipt and documents:
+        write_receipt(documents[0], "", options.receipt)
+    kept = [
+        write_receipt(document, str(asked["command"]))
+        for document, outcome in zip(documents, outcomes, strict=True)
+        if outcome.journal.actions and not options.receipt
+    ]
+    messages = [check_end(outcome) for outcome in outcomes]
+    if options.output is not Output.TABLE:
+        emit(documents[0] if len(documents) == 1 else documents, options.output)
+        return 0
+    for message, outcome in zip(messages, outcomes, strict=True):
+        took_s = outcome.ended_s - outcome.began_s
+        say(f"{message} ({took_s:.1f} s)" if outcome.journal.actions else message)
+        reasons = [end.reason for end in outcome.journal.ends]
+        if reasons:
+            kinds = ", ".join(f"{reasons.count(kind)} {kind}" for kind in sorted(set(reasons)))
+            sources = ", ".join(sorted({end.evidence_source for end in outcome.journal.ends}))
+            say(f"old pods ended: {kinds} (evidence: {sources})")
+    for path in kept:
+        say(f"receipt: {path}")
+    return 0

@@ -1,0 +1,48 @@
+"""`segue undo`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Timeout
+from segue.cli.output import Output
+from segue.cli.reporting import Options, run_and_report
+from segue.drive.command import undo as undo_flow
+from segue.drive.flow import Flow
+from segue.drive.loop import Outcome
+from segue.host.client import KubeClient
+from segue.host.releasing import driver
+from segue.model.objects import Obj
+
+
+def undo(  # noqa: PLR0913 - one parameter per option
+    deployment: str,
+    /,
+    *,
+    to_revision: Annotated[int | None, Parameter(help="revision to go to; else the one before")] = None,
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    timeout: Timeout = None,
+    drain_cap: Cap = 30.0,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Go back to an earlier revision, with the care of a release.
+
+    Examples
+    --------
+    segue undo web
+    segue undo web --to-revision 3
+    """
+    driving = driver(cap_s=drain_cap, timeout_s=timeout)
+
+    def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
+        outcome = yield from undo_flow(namespace or client.namespace, deployment, to_revision, driving)
+        return (outcome,)
+
+    asked: Obj = {"command": "undo", "deployment": deployment, "revision": to_revision}
+    again = f"segue undo {deployment}" + (f" --to-revision {to_revision}" if to_revision else "")
+    options = Options(kubeconfig=kubeconfig, context=context, output=output)
+    return run_and_report(make, asked, again=again, options=options)
