@@ -87,7 +87,7 @@ def receipt(case: Case, records: Iterable[Record], explained: Iterable[Explained
         "format": FORMAT,
         "tool": {"name": "segue", "version": case.tool_version},
         "title": case.title,
-        "verdict": verdict(tally.lost, sent),
+        "verdict": verdict(tally.lost, sent, outside),
         "asked": case.asked,
         "cluster": case.cluster,
         "zeroAt": rfc3339_micro(case.zero_s),
@@ -113,12 +113,13 @@ def receipt(case: Case, records: Iterable[Record], explained: Iterable[Explained
     }
 
 
-def verdict(lost: int, sent: int) -> str:
-    """The result in words."""
+def verdict(lost: int, sent: int, outside: int = 0) -> str:
+    """The result in words; `outside` were lost before or after the exposure."""
     if not sent:
         return "no load was sent, so nothing is proved about losses"
-    if lost:
-        return f"{lost:,} of {sent:,} requests were lost"
+    if lost or outside:
+        beside = f", and {outside:,} before or after" if outside else ""
+        return f"{lost:,} of {sent:,} requests were lost{beside}"
     bound = say_share(lost_share_bound(0, sent))
     return f"no request was lost: 0 of {sent:,} (fewer than {bound}, with 95 % confidence)"
 

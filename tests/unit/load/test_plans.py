@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from segue.load.plan import Mode, Plan, shots
@@ -11,7 +13,7 @@ def test_requests_are_evenly_spaced_and_counted() -> None:
     fired = list(shots(Plan(url="http://x", rate=100, duration_s=2)))
 
     assert len(fired) == 200 == Plan(url="http://x", rate=100, duration_s=2).total
-    assert {round(after.at_s - before.at_s, 9) for before, after in zip(fired, fired[1:], strict=False)} == {0.01}
+    assert {round(after.at_s - before.at_s, 9) for before, after in itertools.pairwise(fired)} == {0.01}
 
 
 def test_a_plan_is_the_same_each_time() -> None:

@@ -93,7 +93,7 @@ def test_only_the_exposure_counts_and_own_faults_do_not() -> None:
 
     assert (document["sent"], document["lost"], document["ownFaults"]) == (30, 2, 1)
     assert document["lostOutsideExposure"] == 1
-    assert document["verdict"] == "2 of 30 requests were lost"
+    assert document["verdict"] == "2 of 30 requests were lost, and 1 before or after"
 
 
 def test_the_document_is_the_golden_one() -> None:

@@ -1,0 +1,62 @@
+"""What a drill expects, and whether a receipt bears it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from segue.model.objects import Obj
+from segue.proof.causes import CauseKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectsNone:
+    """No request is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectsErrors:
+    """Requests are lost: that is what the drill shows."""
+
+    at_least: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectsCause:
+    """Requests are lost, and most of them to this cause."""
+
+    cause: CauseKind
+
+
+Oracle: TypeAlias = ExpectsNone | ExpectsErrors | ExpectsCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Whether the oracle holds, and in which words."""
+
+    holds: bool
+    lost_against_none: bool  # requests were lost where none may be
+    words: str
+
+
+def judge(oracle: Oracle, receipt: Obj) -> Judgement:
+    """Hold a receipt against what was expected."""
+    # What was lost outside the exposure was lost all the same; only the bound looks at the exposure alone.
+    sent, lost = int(receipt["sent"]), int(receipt["lost"]) + int(receipt["lostOutsideExposure"])
+    if not sent:
+        return Judgement(holds=False, lost_against_none=False, words="no request was sent, so nothing was shown")
+    match oracle:
+        case ExpectsNone():
+            words = "as expected, nothing was lost" if not lost else f"none may be lost, but {lost:,} were"
+            return Judgement(holds=not lost, lost_against_none=bool(lost), words=words)
+        case ExpectsErrors(at_least=least):
+            holds = lost >= least
+            words = f"as expected, requests were lost ({lost:,})" if holds else f"{least} errors expected, {lost} seen"
+            return Judgement(holds=holds, lost_against_none=False, words=words)
+        case ExpectsCause(cause=cause):
+            causes = receipt["causes"]
+            first = causes[0]["cause"] if causes else "none"
+            holds = first == cause.value
+            words = f"as expected, the cause is {cause}" if holds else f"the cause should be {cause}, it is {first}"
+            return Judgement(holds=holds, lost_against_none=False, words=words)
