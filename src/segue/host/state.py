@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from segue.host.starting import start_time
 from segue.model.errors import ClusterUnreachable
 
 
@@ -35,16 +36,6 @@ def state_dir(name: str = "default") -> Path:
         return Path(home) / name
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "segue" / name
-
-
-def start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat, "" where no such process lives."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in ("Z", "X") else fields[19]
 
 
 def write_running(state: Path, running: Running) -> None:

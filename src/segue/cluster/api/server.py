@@ -28,6 +28,7 @@ from segue.ports import Clock
 
 Report: TypeAlias = Callable[[], Obj]
 Timeline: TypeAlias = Callable[[int], Obj]
+Flows: TypeAlias = Callable[[bool | None], Obj]
 _HEALTH = {"/healthz", "/livez", "/readyz"}
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _POD_CALLS = {"log", "exec", "attach"}
@@ -35,11 +36,15 @@ _POD_CALLS = {"log", "exec", "attach"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiPorts:
-    """What the API asks of the rest of the cluster: the time, happenings after a number, the cluster's state."""
+    """What the API asks of the rest of the cluster: the time, happenings after a number, the cluster's state.
+
+    `flows` switches the recording of connections on or off (None only asks) and answers what it is.
+    """
 
     clock: Clock
     timeline: Timeline
     cluster: Report
+    flows: Flows
 
 
 class ApiServer:
@@ -75,6 +80,8 @@ class ApiServer:
     def _document(self, path: str, request: ApiRequest, user: ApiUser) -> Result:
         if _health_root(path) in _HEALTH:
             return self._health(path, request.query)
+        if path == "/apis/segue.dev/v1/flows" and request.method == "PUT":
+            return self._switch_flows(request, user)
         if request.method not in {"GET", "HEAD"}:
             raise method_not_allowed()
         if path.startswith("/apis/segue.dev/"):
@@ -109,11 +116,21 @@ class ApiServer:
                 return Answer(code=200, body=self._ports.timeline(int(after)))
             case ["v1", "cluster"]:
                 return Answer(code=200, body=self._ports.cluster())
+            case ["v1", "flows"]:
+                return Answer(code=200, body=self._ports.flows(None))
             case ["v1", "namespaces", namespace, "pods", name, "traffic"]:
                 self._registry.read(Ref(resource="pods", namespace=namespace, name=name))
                 return PodCall(verb="traffic", namespace=namespace, name=name)
             case _:
                 raise no_such_path()
+
+    def _switch_flows(self, request: ApiRequest, user: ApiUser) -> Answer:
+        body = request.body if isinstance(request.body, dict) else {}
+        if not isinstance(body.get("on"), bool):
+            raise StatusError(400, "BadRequest", 'the body must be {"on": true} or {"on": false}')
+        if not user.writes:
+            raise StatusError(403, "Forbidden", f'User "{user.name}" may only read')
+        return Answer(code=200, body=self._ports.flows(body["on"]))
 
     def _resource(self, route: Route, request: ApiRequest, user: ApiUser) -> Result:
         verb = _verb(route, request)
