@@ -14,9 +14,11 @@ import msgspec
 from segue.load.outcome import Outcome
 from segue.load.record import Record
 from segue.model.objects import Obj
+from segue.proof.bound import say_share
 from segue.proof.causes import CauseKind, Explained
 from segue.proof.timeline import PodStory, Timeline
 from segue.report.axes import TimeAxis
+from segue.report.closeup import closeup_picture, worst_pod
 from segue.report.markup import Element, Node, Trusted, el, render
 from segue.report.pictures import Scene, latency_picture, pods_picture, traffic_picture, version_of
 from segue.report.style import STYLE
@@ -85,6 +87,7 @@ def page(story: Story) -> str:
             _facts(receipt),
             *_pictures(story),
             *_causes(receipt),
+            *_closeup(story),
             *_why(receipt),
             *_acts(receipt),
             *_errors(receipt),
@@ -115,7 +118,7 @@ def _facts(receipt: Obj) -> Element:
         (
             "lost",
             f"{receipt['lost']:,}",
-            f"at most {bound:.2g} of all, with 95 % confidence" if bound is not None else "",
+            f"the true share is at most {say_share(bound)} (95 %)" if bound is not None else "",
         ),
         ("load", f"{load.get('ratePerSecond', 0):,g}/s", f"open loop, {load.get('mode', '')} connections"),
         ("latency", f"{latency['p50']:g} ms", f"p99 {latency['p99']:g} ms, worst {latency['max']:g} ms"),
@@ -147,10 +150,21 @@ def _pictures(story: Story) -> list[Node]:
 
 _TRAFFIC = "Good answers per second by version. Each red dot is a lost request; it leads to its cause."
 _PODS = (
-    "One bar per pod: pale while starting, full while ready, hatched while ending. The thin line under a bar says that "
+    "One bar per pod: pale while starting, full while ready, faded while ending. The thin line under a bar says that "
     "the data plane sends new connections to it. Where that line is red, nobody was listening."
 )
 _LATENCY = "Latency from the planned moment of each request: median, 99th percentile and worst, on a logarithmic scale."
+
+
+def _closeup(story: Story) -> list[Node]:
+    picture = closeup_picture(story.timeline, story.explained, story.zero_s)
+    if picture is None:
+        return []
+    pod = worst_pod(story.explained).rpartition("/")[2]
+    return [el("h2", f"A closer look: {pod}"), el("figure", picture, _caption(_CLOSEUP))]
+
+
+_CLOSEUP = "The pod that lost most. What arrives after it stopped listening and before the rules are rewritten is lost."
 
 
 def _caption(text: str) -> Element:

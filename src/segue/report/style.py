@@ -37,6 +37,7 @@ svg{display:block;width:100%;height:auto;font:11.5px system-ui,sans-serif}
 .routed{stroke:var(--good);stroke-width:2.2}.danger{stroke:var(--bad);stroke-width:3.4}
 .term{fill:var(--ink)}.closed{fill:var(--card);stroke:var(--bad);stroke-width:2}
 .exit{stroke:var(--ink);stroke-width:1.6;fill:none}.kill{stroke:var(--bad);stroke-width:2.4;fill:none}
+.moment{stroke:var(--soft);stroke-dasharray:3 3}.loss{fill:var(--bad);fill-opacity:.8}
 .area{opacity:.82}.error circle{fill:var(--bad);fill-opacity:.75}.error:hover circle{r:4.5px}
 .curve{fill:none;stroke-width:1.6}.p50{stroke:var(--v0)}.p99{stroke:var(--v1)}
 .worst{stroke:var(--soft);stroke-width:.9;opacity:.7}
