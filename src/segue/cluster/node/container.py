@@ -171,10 +171,10 @@ class ContainerMachine:
         if self.is_running:
             times.append(self._poke_at_s)
             times.extend(probes.wake_s(worker) for worker in self.workers.values())
-            if self.ending is not None and self._may_signal():
-                times.append(shutdown.wake_s(self.ending))
-            elif self.ending is not None:
-                times.append(self.ending.began_s + self.ending.grace_s)
+            if self.ending is not None:
+                own_s = shutdown.wake_s(self.ending)
+                waits = self.ending.signalled_s is None and not self._may_signal()
+                times.append(max(own_s, self.ending.began_s + self.ending.grace_s) if waits else own_s)
         return min(times)
 
     def _step_start(self, now_s: float) -> None:

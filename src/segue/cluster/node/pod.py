@@ -145,7 +145,7 @@ class PodMachine:
         times = [machine.wake_s() for machine in self.containers]
         if self.place is Place.NONE and not self._has_ended():
             times.append(self._retry_place_s)
-        if self._dirty_since_s is not None and self._writing is None:
+        if self._dirty_since_s is not None and self._may_write():
             times.append(max(self._dirty_since_s + self.around.settings.status_delay_s, self._retry_write_s))
         deadline_s = self._deadline_s()
         if not self.around.terminating:
@@ -247,8 +247,13 @@ class PodMachine:
             failure=self._failure,
         )
 
-    def _step_status(self, now_s: float) -> None:
+    def _may_write(self) -> bool:
         if self._object_gone or self._writing is not None or self._removing:
+            return False
+        return self.place is not Place.GOING  # then the next status is the final one, once the network is gone (T4)
+
+    def _step_status(self, now_s: float) -> None:
+        if not self._may_write():
             return
         status = status_of(self._view(), now_s)
         if status == self.around.obj.get("status"):
