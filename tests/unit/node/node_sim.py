@@ -73,6 +73,7 @@ class NodeSim:
         self.sayings: list[Say] = []
         self.effects: list[tuple[float, Effect]] = []
         self.forgotten: list[str] = []
+        self.respell: Callable[[Obj], Obj] = copy_of  # what the API makes of a status it stores
         self._version = 1
         self._coming: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -240,7 +241,7 @@ class NodeSim:
             return
         self._version += 1
         metadata = {**current["metadata"], "resourceVersion": str(self._version)}
-        stored: Obj = {**current, "metadata": metadata, "status": copy_of(obj["status"])}
+        stored: Obj = {**current, "metadata": metadata, "status": self.respell(obj["status"])}
         self.pods[name] = stored
         self.agent.on_pod(stored, self.now_s)
         self.agent.on_result(number, Written(at_s=self.now_s, obj=stored))

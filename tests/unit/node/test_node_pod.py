@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from tests.unit.node.node_sim import START_S, Behaviour, NodeSim, container, pod, probe
 
-from segue.cluster.node.effects import RunProbe, StartContainer, WatchListeners
+from segue.cluster.node.effects import RunProbe, StartContainer, WatchListeners, WriteStatus
 from segue.cluster.node.settings import NodeSettings
 from segue.lifecycle.backoff import BackoffRules
 from segue.model.objects import Obj, condition_of, copy_of, is_ready
@@ -520,3 +520,13 @@ def test_an_agent_at_rest_wakes_for_its_probes_only() -> None:
     sim.run_for(100.0)
 
     assert len(sim.effects) - before == 10
+
+
+def test_an_api_that_spells_a_status_its_own_way_is_not_written_to_for_ever() -> None:
+    sim = NodeSim()
+    sim.respell = lambda status: {**status, "message": "as the API likes it"}
+    started(sim)
+    writes = [one for _, one in sim.effects if isinstance(one, WriteStatus)]
+
+    assert is_ready(sim.pods["web"])
+    assert len(writes) < 8

@@ -74,6 +74,7 @@ class PodMachine:
         self._dirty_since_s: float | None = None
         self._retry_write_s = 0.0
         self._watch_every_s = 0.0
+        self._settled: tuple[Obj, str] = ({}, "")  # the status last written, and the version that this made
         self._was_ready = is_ready(around.obj)
         self._take_up()
 
@@ -256,7 +257,7 @@ class PodMachine:
         if not self._may_write():
             return
         status = status_of(self._view(), now_s)
-        if status == self.around.obj.get("status"):
+        if status == self.around.obj.get("status") or (status, version_of(self.around.obj)) == self._settled:
             self._dirty_since_s = None
             return
         if self._dirty_since_s is None:
@@ -315,6 +316,8 @@ class PodMachine:
             self._object_gone = True
             return
         assert self._writing is not None
+        # what is stored may be spelt differently from what was written: that is no reason to write it again
+        self._settled = (self._writing[1]["status"], version_of(result.obj))
         self._writing = None
         self.on_object(result.obj, result.at_s)
         ready = is_ready(result.obj)

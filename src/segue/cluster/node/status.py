@@ -190,7 +190,6 @@ def _written(pod: Obj, condition: _Condition, now_s: float) -> Obj:
     written: Obj = {
         "type": condition.kind,
         "status": status,
-        "lastProbeTime": None,
         "lastTransitionTime": present["lastTransitionTime"] if same and present else rfc3339(now_s),
     }
     if condition.reason:
