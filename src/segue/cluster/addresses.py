@@ -144,5 +144,18 @@ class Allocator:
         raise AssertionError("2,768 node ports are more than one machine uses")
 
 
+def drop_fields_of_old_type(service: Obj, before: Obj) -> None:
+    """A Service whose type changes loses what only its old type may have, unless the caller has set it anew."""
+    spec, old = service.get("spec") or {}, before.get("spec", {})
+    if spec.get("type", "ClusterIP") not in _TYPES_WITH_NODE_PORTS:
+        for key in ("externalTrafficPolicy", "healthCheckNodePort"):
+            if key in spec and spec[key] == old.get(key):
+                del spec[key]
+    if spec.get("type") != "LoadBalancer" and old.get("type") == "LoadBalancer":
+        spec.pop("allocateLoadBalancerNodePorts", None)
+    if spec.get("type") != "ExternalName" and old.get("type") == "ExternalName":
+        spec.pop("externalName", None)
+
+
 def _port_key(port: Obj) -> tuple[str, int, str]:
     return port.get("name") or "", port.get("port", 0), port.get("protocol", "TCP")

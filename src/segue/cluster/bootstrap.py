@@ -8,6 +8,7 @@ from segue.cluster.store import Store
 from segue.model.objects import Obj, Ref, name_of, namespace_of
 
 SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+API_SERVICE = Ref(resource="services", namespace="default", name="kubernetes")
 _API_PORT = 6443
 
 

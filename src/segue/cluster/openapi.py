@@ -9,6 +9,7 @@ from __future__ import annotations
 from segue.cluster.kinds import Kind, find_resource, group_versions
 from segue.model.objects import Obj
 
+PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _INFO: Obj = {"title": "Kubernetes", "version": "v1.37.2"}
 
 

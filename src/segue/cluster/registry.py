@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from segue.cluster.addresses import Allocator
-from segue.cluster.bootstrap import SYSTEM_NAMESPACES, bootstrap
+from segue.cluster.addresses import Allocator, drop_fields_of_old_type
+from segue.cluster.bootstrap import API_SERVICE, SYSTEM_NAMESPACES, bootstrap
 from segue.cluster.defaults import set_defaults
 from segue.cluster.deletion import Deletion, Gone, Marked, Propagation, Unmoved, decide_deletion, is_finished
 from segue.cluster.fields import examine, without_nulls
@@ -91,7 +91,7 @@ class Registry:
         self._settings = settings or RegistrySettings()
         self._allocator = Allocator(store, chance, self._settings.service_cidr)
         self._sayings = Sayings(store, chance)
-        bootstrap(self, self._allocator.first, self._settings.api_endpoint)
+        self._bootstrap()
 
     def create(self, resource: str, obj: Obj, *, namespace: str = "", options: Options = DEFAULT_OPTIONS) -> Obj:
         """Make an object and return it as stored."""
@@ -213,7 +213,10 @@ class Registry:
             raise forbidden(kind, ref.name, "this namespace may not be deleted")
         match decide_deletion(ref.resource, obj, how, self._clock.now_s()):
             case Gone():
-                return (obj if how.dry_run else self.store.remove(ref)), True
+                last = obj if how.dry_run else self.store.remove(ref)
+                if ref == API_SERVICE and not how.dry_run:  # a control plane puts its own Service back
+                    self._bootstrap()
+                return last, True
             case Marked(obj=marked):
                 return (marked if how.dry_run else self.store.put(ref.resource, marked)), False
             case Unmoved():
@@ -266,6 +269,9 @@ class Registry:
                 self.delete(ref, uid=uid, grace_s=grace_s)
             case Say():
                 self._say(write)
+
+    def _bootstrap(self) -> None:
+        bootstrap(self, self._allocator.first, self._settings.api_endpoint)
 
     def _say(self, say: Say) -> None:
         now_s = self._clock.now_s()
@@ -382,6 +388,8 @@ class Registry:
 
     def _check(self, kind: Kind, changed: Obj, before: Obj) -> None:
         """Default and validate an object that is to take the place of another."""
+        if kind.resource == "services":
+            drop_fields_of_old_type(changed, before)
         set_defaults(kind.resource, changed)
         causes = update_causes(kind, changed, before)
         if kind.resource == "services" and not causes:
@@ -447,5 +455,5 @@ def _patched(model: str, document: Obj, patch: Patch, kind: Kind) -> Obj:
         return strategic_patch(model, document, patch.body)
     except PatchError as error:
         message = "the server rejected our request due to an error in our request"
-        causes: list[Obj] = [{"reason": "UnexpectedServerResponse", "message": str(error)}]
+        causes: list[Obj] = [{"reason": "UnexpectedServerResponse", "field": "patch", "message": str(error)}]
         raise StatusError(422, "Invalid", message, {"causes": causes}) from error

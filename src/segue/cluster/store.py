@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from segue.model.errors import StatusError
@@ -37,6 +38,7 @@ class Store:
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
         self._objects: dict[str, dict[tuple[str, str], Obj]] = {}
+        self._order: dict[str, list[tuple[str, str]]] = {}  # sorted keys, forgotten when one comes or goes
         self._events: deque[StoreEvent] = deque(maxlen=EVENTS_KEPT)
         self._version = 1
         self._oldest = 1  # a watch from before this version has missed something
@@ -52,6 +54,7 @@ class Store:
         assert not self._objects
         for resource, obj in rows:
             self._objects.setdefault(resource, {})[namespace_of(obj), name_of(obj)] = obj
+        self._order.clear()
         self._version = max(self._version, version)
         self._oldest = self._version
 
@@ -62,7 +65,10 @@ class Store:
     def all_of(self, resource: str, namespace: str = "") -> list[Obj]:
         """All objects of a resource in a namespace ("" means everywhere), ordered by namespace and name."""
         rows = self._objects.get(resource, {})
-        return [rows[key] for key in sorted(rows) if not namespace or key[0] == namespace]
+        keys = self._order.get(resource)
+        if keys is None:
+            keys = self._order[resource] = sorted(rows)
+        return [rows[key] for key in keys if not namespace or key[0] == namespace]
 
     def resources(self) -> list[str]:
         """Every resource that has ever held an object."""
@@ -96,7 +102,8 @@ class Store:
         oldest = self._events[0].version - 1 if len(self._events) == self._events.maxlen else self._oldest
         if version < oldest:
             raise StatusError(410, "Expired", f"too old resource version: {version} ({oldest})")
-        return iter([event for event in self._events if event.version > version])
+        newer = min(len(self._events), self._version - version)  # every write is one version and one event
+        return reversed(list(islice(reversed(self._events), newer)))
 
     def subscribe(self, listener: Callable[[StoreEvent], None]) -> Callable[[], None]:
         """Call `listener` after each write; returns what ends that."""
@@ -120,6 +127,8 @@ class Store:
             del rows[ref.namespace, ref.name]
         else:
             rows[ref.namespace, ref.name] = obj
+        if kind != "MODIFIED":
+            self._order.pop(ref.resource, None)
         event = StoreEvent(version=version, kind=kind, ref=ref, obj=obj, before=before)
         self._events.append(event)
         for listener in tuple(self._listeners):

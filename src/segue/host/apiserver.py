@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import uvicorn
 
+from segue.cluster.api import protobuf
 from segue.cluster.api.access import unauthorized
 from segue.cluster.api.podcalls import VALUES_APART
 from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, WatchStart
@@ -324,12 +325,13 @@ def _request(scope: Obj, body: bytes) -> ApiRequest:
     content_type = headers.get(b"content-type", JSON)
     parsed: Obj | list[Obj] | None = None
     if body:
-        if "json" not in content_type:
-            if "apply-patch" not in content_type:
-                message = f"the body of the request was in an unknown format ({content_type}); send application/json"
-                raise StatusError(415, "UnsupportedMediaType", message)
-        else:
+        if content_type.startswith(protobuf.MEDIA_TYPE):
+            parsed, content_type = protobuf.decode(body), JSON
+        elif "json" in content_type:
             parsed = _parsed(body)
+        elif "apply-patch" not in content_type:
+            message = f"the body of the request was in an unknown format ({content_type}); send application/json"
+            raise StatusError(415, "UnsupportedMediaType", message)
     return ApiRequest(
         method=scope["method"],
         path=scope["path"],

@@ -73,8 +73,11 @@ def _number(text: str | None, key: str) -> int | None:
 
 
 def _since(at: str | None, ago: str | None, now_s: float) -> float | None:
-    """The moment from which lines are wanted, in seconds since the epoch."""
+    """How far back lines are wanted, in seconds."""
     if at:
-        return seconds_of(at)
+        try:
+            return max(0.0, now_s - seconds_of(at))
+        except ValueError:
+            raise bad_request(f"sinceTime: {at!r} is not an RFC 3339 time") from None
     seconds = _number(ago, "sinceSeconds")
-    return None if seconds is None else now_s - seconds
+    return None if seconds is None else float(seconds)
