@@ -169,8 +169,10 @@ def _address_gone(record: Record, story: PodStory) -> _Finding | None:
     """The pod's network had been taken away while something still pointed to it."""
     hung = record.outcome is Outcome.READ_TIMEOUT
     waited = hung or record.outcome is Outcome.CONNECT_TIMEOUT
-    # A SYN that is never answered left after the network had gone; a hung answer was overtaken by its going.
-    gone = story.sandbox_gone((record.opened_s if waited and not hung else record.done_s) + SLACK_S)
+    # Nobody answers (or refuses) a SYN that left after the network had gone; a hung answer was overtaken by its going.
+    # A refusal needs somebody who refuses: without a clear order of times it speaks for a closed listener.
+    slack_s = SLACK_S if waited or record.outcome is Outcome.UNREACHABLE else 0.0
+    gone = story.sandbox_gone((record.done_s if hung else record.opened_s) + slack_s)
     if gone is None:
         return None
     if hung and story.first(What.CONTAINER_EXITED, record.opened_s - SLACK_S, gone.at_s - SLACK_S):

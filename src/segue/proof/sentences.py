@@ -122,7 +122,14 @@ class _Teller:
             gap_ms = (closed.at_s - term.at_s) * 1000
             after = f", {gap_ms:.0f} ms after SIGTERM" if gap_ms >= 0.5 else ", on SIGTERM"
         queue = " and reset what waited to be accepted" if self._cause.kind is CauseKind.QUEUE_RESET else ""
-        return f"{self._pod} closed its listener{queue} at {self._at(closed.at_s)}{after}"
+        return f"{self._pod} closed its listener{queue} {self._when(closed)}{after}"
+
+    def _when(self, closed: Happening) -> str:
+        """A moment, or the two between which it lies where the failure lies between them, too."""
+        seen_s = closed.data.get("not_before_s")
+        if isinstance(seen_s, float) and self._record.opened_s < closed.at_s and closed.at_s - seen_s > 0.001:
+            return f"between {self._at(seen_s)} and {self._at(closed.at_s)}"
+        return f"at {self._at(closed.at_s)}"
 
     def _rule(self) -> str:
         over = self._row(What.RULE_REMOVED)
