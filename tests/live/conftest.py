@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.waiting import wait_until
 
 from segue.host import embedded
 from segue.host.settings import ClusterSettings
 from segue.host.state import Running
 from segue.model.objects import Obj
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = ROOT / "examples" / "seed"
