@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segue.drill.oracle import ExpectsCause, ExpectsErrors, ExpectsNone, Oracle
@@ -26,7 +26,7 @@ from segue.proof.causes import CauseKind
 
 WARM_S = 2.0  # load before the first act, so that the picture shows what is normal
 COOL_S = 3.0  # and after the last one
-ROLLOUT_S = 3.0  # what a native rollout takes per pod, with room; only an upper limit for the load
+ROLLOUT_S = 11.0  # a pod waits for its next probe, every 10 s by default (P1); an upper limit, loads end with the act
 RELEASE_S = 45.0
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
@@ -204,11 +204,17 @@ def _undo(ask: Ask) -> Experiment:
 
 def _scale(ask: Ask) -> Experiment:
     fewer = max(1, ask.replicas // 2)
+    title = f"Scale down from {ask.replicas} to {fewer} under load"
     if ask.segue:
-        act: Step = Segue(argv=("scale", name_of(ask.deployment()), str(fewer)))
-    else:
-        act = PatchDeployment(patch={"spec": {"replicas": fewer}}, why=f"scale from {ask.replicas} to {fewer}")
-    return _rolled(ask, "scale", f"Scale down from {ask.replicas} to {fewer} under load", act)
+        return _rolled(ask, "scale", title, Segue(argv=("scale", name_of(ask.deployment()), str(fewer))))
+    between = max(fewer, ask.replicas - 2)
+    # A data plane that has been idle rewrites its rules at once; a change right after another one waits (K5).
+    first: list[Step] = [
+        PatchDeployment(patch={"spec": {"replicas": between}}, why=f"scale from {ask.replicas} to {between}"),
+        Until(load_s=WARM_S + 0.3),
+    ]
+    act = PatchDeployment(patch={"spec": {"replicas": fewer}}, why=f"scale from {between} to {fewer}")
+    return _rolled(ask, "scale", title, act, first=first)
 
 
 def _release(ask: Ask) -> Experiment:
@@ -218,7 +224,9 @@ def _release(ask: Ask) -> Experiment:
     )
 
 
-def _rolled(ask: Ask, name: str, title: str, act: Step, *, objects: tuple[Obj, ...] = ()) -> Experiment:
+def _rolled(  # noqa: PLR0913 - the few things in which acts differ
+    ask: Ask, name: str, title: str, act: Step, *, objects: tuple[Obj, ...] = (), first: Sequence[Step] = ()
+) -> Experiment:
     """A load with one act in it that replaces or removes pods, for as long as that takes."""
     by_segue = isinstance(act, Segue)
     duration_s = WARM_S + COOL_S + max(ask.for_s, RELEASE_S, ask.replicas * ROLLOUT_S)
@@ -228,6 +236,7 @@ def _rolled(ask: Ask, name: str, title: str, act: Step, *, objects: tuple[Obj, .
         story="Pods are replaced or removed while new connections keep coming.",
         steps=(
             *_opening(ask, duration_s, objects=objects),
+            *first,
             act,
             *([] if by_segue else [WaitRollout()]),
             StopLoad(early=True, cool_s=COOL_S),

@@ -1,6 +1,6 @@
 """The receipt: one JSON document that says what was asked, done, sent, lost and why, and can be recomputed.
 
-Fields are described in docs/reference/receipt.md. Only requests planned between the first action and the end of the
+Fields are described in docs/reference/receipt.md. Only requests under way between the first action and the end of the
 last old pod count (the exposure): quiet minutes before and after would only flatter the bound.
 """
 
@@ -21,6 +21,7 @@ from segue.proof.causes import CauseKind, Explained
 from segue.proof.sentences import REMEDY, SUMMARY, sentence
 
 FORMAT = "segue.dev/receipt/v0"
+EDGE_S = 1e-5
 ERRORS_MAX = 2000  # beyond this the causes table counts on and single errors are left out, and the receipt says so
 
 
@@ -130,7 +131,7 @@ def verify(document: Obj, records: Iterable[Record]) -> list[str]:
     window = (document["exposure"]["fromS"] + zero_s, document["exposure"]["toS"] + zero_s)
     sent = lost = own = answered = 0
     for record in records:
-        if not window[0] - 1e-5 <= record.planned_s <= window[1] + 1e-5:
+        if not counts(record, window):
             continue
         own += record.outcome is Outcome.OWN_FAULT
         sent += record.outcome is not Outcome.OWN_FAULT
@@ -163,8 +164,14 @@ def _count(case: Case, records: Iterable[Record]) -> tuple[Tally, int]:
 
 
 def _within(case: Case, record: Record) -> bool:
+    return counts(record, case.exposure)
+
+
+def counts(record: Record, exposure: tuple[float, float]) -> bool:
+    """Whether a request was under way at any time of the exposure: one that began before the first action can be lost
+    by it."""
     # zeroAt is written in microseconds, so that much is granted at the edges, here and when it is verified.
-    return case.exposure[0] - 1e-5 <= record.planned_s <= case.exposure[1] + 1e-5
+    return record.planned_s <= exposure[1] + EDGE_S and record.done_s >= exposure[0] - EDGE_S
 
 
 def _load(plan: Plan | None) -> Obj:

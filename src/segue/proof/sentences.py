@@ -58,6 +58,12 @@ def sentence(record: Record, cause: Cause, zero_s: float) -> str:
     return body
 
 
+def exit_code(exited: Happening) -> int:
+    """As Kubernetes shows it: 128 + signal where a signal ended the process."""
+    number = int(exited.data.get("signal") or 0)
+    return 128 + number if number else int(exited.data.get("exit_code") or 0)
+
+
 class _Teller:
     """Finds words for one error; all times relative to `zero_s`."""
 
@@ -155,7 +161,7 @@ class _Teller:
     def _end(self) -> str:
         exited, kill = self._row(What.CONTAINER_EXITED), self._row(What.SIGKILL_SENT)
         deleted, failed = self._row(What.POD_DELETION_SET), self._row(What.LIVENESS_FAILED)
-        code = f" (exit code {exited.data['exit_code']})" if exited and "exit_code" in exited.data else ""
+        code = f" (exit code {exit_code(exited)})" if exited and "exit_code" in exited.data else ""
         end = exited or kill or self._row(What.LISTENER_CLOSED)
         when = f" at {self._at(end.at_s)}{code}" if end else code
         match self._cause.kind:

@@ -10,6 +10,7 @@ from segue.load.outcome import Outcome
 from segue.load.record import Record
 from segue.model.timeline import Happening, What
 from segue.proof.causes import Explained
+from segue.proof.sentences import exit_code
 from segue.proof.timeline import PodStory
 from segue.report.axes import LEFT, RIGHT, WIDTH, TimeAxis, round_step
 from segue.report.markup import Element, el
@@ -140,7 +141,7 @@ def _sign(scene: Scene, row: Happening, top: float, sign: tuple[str, str]) -> El
     at_s, x, y = row.at_s - scene.zero_s, scene.x(row.at_s), top + BAR / 2
     if not scene.axis.begin_s <= at_s <= scene.axis.end_s:
         return el("g")
-    code = f" with code {row.data['exit_code']}" if "exit_code" in row.data else ""
+    code = f" with code {exit_code(row)}" if "exit_code" in row.data else ""
     title = el("title", f"{words}{code} at {at_s:.3f} s")
     match classes:
         case "term":

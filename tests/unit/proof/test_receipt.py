@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import msgspec
+
 from segue.load.outcome import Outcome, Phase
 from segue.load.plan import Plan
 from segue.load.record import Record
 from segue.model.objects import Obj
 from segue.model.timeline import Happening, What
-from segue.proof.causes import explain_all
+from segue.proof.causes import CauseKind, explain_all
 from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt, verify
+from segue.proof.sentences import REMEDY, SUMMARY
 from segue.proof.timeline import Timeline
 
 T0 = 1_800_000_000.0
@@ -96,6 +102,13 @@ def test_only_the_exposure_counts_and_own_faults_do_not() -> None:
     assert document["verdict"] == "2 of 30 requests were lost, and 1 before or after"
 
 
+def test_a_request_begun_before_the_first_action_counts_if_it_was_still_under_way() -> None:
+    early = msgspec.structs.replace(record(1, 0.1), done_s=T0 + 2.5, outcome=Outcome.EMPTY_ANSWER)
+
+    assert receipt(case(), [early], [])["lost"] == 1
+    assert receipt(case(), [record(1, 0.1)], [])["sent"] == 0
+
+
 def test_the_document_is_the_golden_one() -> None:
     document = made()
 
@@ -152,3 +165,27 @@ def test_none_lost_states_its_bound() -> None:
     assert receipt(case(), rows, [])["verdict"] == (
         "no request was lost: 0 of 3,000 (fewer than 1 in 1,000, with 95 % confidence)"
     )
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference"
+
+
+def test_every_field_of_a_receipt_is_described_and_no_other() -> None:
+    described = re.findall(r"^\| `(\w+)` \|", (DOCS / "receipt.md").read_text(), re.MULTILINE)
+
+    assert described == list(made())
+
+
+def test_every_cause_has_a_section_and_every_section_a_cause() -> None:
+    described = re.findall(r"^## (\S+)$", (DOCS / "causes.md").read_text(), re.MULTILINE)
+
+    assert described == [kind.value for kind in CauseKind]
+    assert set(SUMMARY) == set(REMEDY) == set(CauseKind)
+
+
+def test_every_outcome_is_described() -> None:
+    described = re.findall(
+        r"^\| `([a-z-]+)` \|", (DOCS / "load.md").read_text().partition("## Outcomes")[2], re.MULTILINE
+    )
+
+    assert described == [outcome.value for outcome in Outcome]
