@@ -3,13 +3,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from tests.unit.node.node_sim import START_S, Behaviour, NodeSim, container, pod, probe
 
 from segue.cluster.node.effects import RunProbe, StartContainer, WatchListeners, WriteStatus
 from segue.cluster.node.settings import NodeSettings
 from segue.lifecycle.backoff import BackoffRules
 from segue.model.objects import Obj, condition_of, copy_of, is_ready
 from segue.model.timeline import What
+from tests.unit.node.node_sim import START_S, Behaviour, NodeSim, container, pod, probe
 
 HOOK: Obj = {"preStop": {"sleep": {"seconds": 5}}}
 

@@ -96,6 +96,7 @@ class ForkServer:
             for fd, _events in self._poll.poll():
                 if fd == self._control.fileno():
                     if not self._receive():
+                        self._kill_all()
                         return
                 elif fd == self._wake:
                     os.read(self._wake, 4096)
@@ -177,6 +178,12 @@ class ForkServer:
         if sent:
             (os.killpg if order["group"] and self._children[pid] else os.kill)(pid, number)
         self._tell({"id": order["id"], "sent": sent})
+
+    def _kill_all(self) -> None:
+        """Without namespaces a container's own children would outlive it."""
+        for pid, leads_group in self._children.items():
+            with contextlib.suppress(OSError):
+                (os.killpg if leads_group else os.kill)(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
