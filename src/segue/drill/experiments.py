@@ -114,7 +114,7 @@ def _deletions(ask: Ask, grace_s: int | None = None, slow: int | None = None) ->
 def _delete(ask: Ask) -> Experiment:
     return Experiment(
         name="delete",
-        title=f"Delete {ask.deletes} pods, one by one, under load",
+        title="Delete a pod under load" if ask.deletes == 1 else f"Delete {ask.deletes} pods, one by one, under load",
         story="The seed's second option: single pods are deleted while new connections keep coming.",
         steps=_deletions(ask),
         oracle=ExpectsErrors(),
@@ -233,7 +233,11 @@ def _rolled(  # noqa: PLR0913 - the few things in which acts differ
     return Experiment(
         name=name,
         title=title + (" (by segue)" if by_segue and name != "release" else ""),
-        story="Pods are replaced or removed while new connections keep coming.",
+        story=(
+            "segue changes what runs while new connections keep coming, and ends a pod only when nobody sends to it."
+            if by_segue
+            else "Kubernetes' own controllers replace or remove pods while new connections keep coming."
+        ),
         steps=(
             *_opening(ask, duration_s, objects=objects),
             *first,

@@ -292,7 +292,7 @@ class Drilling:
         # JSON is YAML, and one object per document is what a manifest is.
         manifest.write_bytes(b"\n---\n".join(msgspec.json.encode(obj) for obj in step.manifest))
         argv = [str(manifest) if word == "{MANIFEST}" else word for word in step.argv]
-        self._note("segue " + " ".join(step.argv), "")
+        self._note("segue", " ".join(word if word != "{MANIFEST}" else "the next version" for word in step.argv))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
@@ -332,7 +332,7 @@ class Drilling:
         for row in told.get("pods") or []:
             self._ends.append(
                 PodEnd(
-                    pod=str(row["pod"]),
+                    pod=row["pod"] if "/" in row["pod"] else f"{self._site.namespace}/{row['pod']}",
                     version=str(row.get("version", "")),
                     reason=EndReason(row["reason"]),
                     at_s=zero_s + float(row["atS"]),

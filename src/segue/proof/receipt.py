@@ -100,6 +100,7 @@ def receipt(case: Case, records: Iterable[Record], explained: Iterable[Explained
         "lostOutsideExposure": outside,
         "lostShareBound95": bound,
         "ownFaults": tally.own_faults,
+        "late": summary["late"],
         "outcomes": summary["outcomes"],
         "causes": _causes(lost_rows, case.zero_s),
         "unknownShare": _round(_share(lost_rows, CauseKind.UNKNOWN)),

@@ -24,6 +24,7 @@ from segue.report.pictures import Scene, latency_picture, pods_picture, traffic_
 from segue.report.style import STYLE
 
 ERRORS_LISTED_MAX = 200
+CELL_MAX = 220  # characters of evidence shown without a click
 BEFORE_S = 1.0  # of the time before the load, so that pods do not begin at the edge
 
 WHY: dict[CauseKind, str] = {
@@ -245,7 +246,7 @@ def _acts(receipt: Obj) -> list[Node]:
                 el("td", f"{row['atS']:.3f} s", class_="number"),
                 el("td", row["action"]),
                 el("td", row["because"]),
-                el("td", "; ".join(part for part in (row["barrier"], row["evidence"]) if part)),
+                el("td", *_shortened("; ".join(part for part in (row["barrier"], row["evidence"]) if part))),
             )
             for row in receipt["actions"]
         ]
@@ -272,6 +273,15 @@ def _acts(receipt: Obj) -> list[Node]:
             el("div", el("table", el("thead", head), el("tbody", *rows)), class_="wide"),
         ]
     return found
+
+
+def _shortened(text: str) -> list[Node]:
+    """Long evidence (one clause per pod) folds up."""
+    if len(text) <= CELL_MAX:
+        return [text]
+    cut = text.find("; ", CELL_MAX // 2)
+    cut = cut if 0 < cut <= CELL_MAX else CELL_MAX
+    return [el("details", el("summary", text[:cut] + " ..."), text, class_="cell")]
 
 
 def _errors(receipt: Obj) -> list[Node]:

@@ -72,7 +72,7 @@ def pods_picture(scene: Scene, stories: Sequence[PodStory]) -> Element:
 def _pod(scene: Scene, story: PodStory, top: float) -> Element:
     version = version_of(story.image)
     short = story.pod.rpartition("/")[2]
-    label = short if len(short) <= 20 else "…" + short[-19:]
+    label = short if len(short) <= 18 else "…" + short[-16:]
     born_s = story.happenings[0].at_s
     ready = story.first(What.POD_READY) or story.first(What.RULE_ADDED)
     leaving = story.first(What.POD_DELETION_SET) or story.first(What.SIGTERM_SENT)

@@ -51,6 +51,7 @@ tr:target{background:color-mix(in srgb,var(--v1) 16%,transparent)}
 details{margin:18px 0}summary{cursor:pointer;color:var(--soft)}details .wide{margin-top:10px}
 pre{overflow:auto;max-height:420px;background:var(--card);border:1px solid var(--rule);border-radius:10px;
   padding:14px;font-size:12.5px}
+details.cell{margin:0}details.cell summary{color:inherit}
 a{color:inherit}footer{margin-top:40px;color:var(--soft);font-size:13px}
 @media print{body{background:#fff}details{display:none}}
 """

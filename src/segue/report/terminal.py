@@ -33,6 +33,8 @@ def lines_of(receipt: Obj, judgement: str, screen: Screen) -> list[str]:
         lines += ["", *causes(receipt, screen)]
     if receipt["ownFaults"]:
         lines += ["", f"  {receipt['ownFaults']:,} requests failed on this side and count as not sent"]
+    if receipt["late"]:
+        lines += ["", f"  {receipt['late']:,} requests left late: this machine could not keep the rate"]
     return lines
 
 

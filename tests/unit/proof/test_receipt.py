@@ -114,7 +114,8 @@ def test_the_document_is_the_golden_one() -> None:
 
     assert list(document) == [
         "format", "tool", "title", "verdict", "asked", "cluster", "zeroAt", "exposure", "load", "sent", "answered",
-        "lost", "lostOutsideExposure", "lostShareBound95", "ownFaults", "outcomes", "causes", "unknownShare", "errors",
+        "lost", "lostOutsideExposure", "lostShareBound95", "ownFaults", "late", "outcomes", "causes", "unknownShare",
+        "errors",
         "errorsLeftOut", "versions", "seconds", "latencyMs", "longestGapMs", "actions", "pods",
     ]  # fmt: skip
     assert document["causes"] == [
