@@ -24,6 +24,8 @@ from segue.model.objects import Obj
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
 
+_children: dict[int, subprocess.Popen[bytes]] = {}  # clusters that this very process started: it must reap them
+
 
 def start(state: Path, settings: ClusterSettings, *, fresh: bool = False) -> Running:
     """Start a cluster and wait until its API answers; HostError (with the log's last lines) where it does not."""
@@ -43,6 +45,7 @@ def start(state: Path, settings: ClusterSettings, *, fresh: bool = False) -> Run
             start_new_session=True,
         )
     os.close(told)
+    _children[process.pid] = process
     answer = _hear(heard, process)
     if answer is None:
         _end(process.pid, start_time(process.pid))
@@ -101,11 +104,10 @@ def _end(pid: int, started: str) -> None:
         os.kill(pid, number)
         end_s = time.monotonic() + limit_s
         while time.monotonic() < end_s:
-            try:
-                if os.waitpid(pid, os.WNOHANG)[0]:
-                    return
-            except ChildProcessError:
-                pass  # not a child of ours: a `segue up` of another process started it
+            child = _children.get(pid)
+            if child is not None and child.poll() is not None:
+                del _children[pid]
+                return
             if start_time(pid) != started:
                 return
             time.sleep(0.01)

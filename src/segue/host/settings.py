@@ -22,7 +22,7 @@ class ClusterSettings:
     node_name: str = "node-1"
     image_maps: tuple[str, ...] = ()  # files, later ones win
     min_sync_s: float = 1.0  # least time between two data plane syncs (K5)
-    data_plane_delay_s: float = 0.0  # a change becomes effective this much later
+    data_plane_delay_s: float = 0.05  # a change becomes effective this much later (a real single node: about 0.1 s)
     endpoint_slice_delay_s: float = 0.0  # the EndpointSlice controller acts this much later
     kubelet_delay_s: float = 0.0  # the node agent sees a pod's change this much later
     backoff_base_s: float = 10.0  # restart back-off (L5)
