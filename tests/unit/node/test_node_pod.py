@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -510,7 +510,17 @@ def test_listeners_are_watched_most_closely_while_the_pod_ends() -> None:
     sim.run_for(5.0)
     paces = [one.every_s for _, one in sim.effects if isinstance(one, WatchListeners)]
 
-    assert paces == [0.02, 1.0, 0.005, 0.0]
+    assert [pace for pace, _ in groupby(paces)] == [0.02, 1.0, 0.005, 0.0]
+
+
+def test_an_exit_is_a_moment_to_look_for_listeners() -> None:
+    sim = started(NodeSim())
+    sim.run_for(20.0)
+    sim.effects.clear()
+    sim.exit("uid-web.app.0", 1)
+    sim.run_for(0.001)
+
+    assert any(isinstance(one, WatchListeners) for _, one in sim.effects)
 
 
 def test_an_agent_at_rest_wakes_for_its_probes_only() -> None:

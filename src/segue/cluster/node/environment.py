@@ -141,10 +141,12 @@ def _resource(container: Obj, path: str) -> str:
 
 def data_of(kind: str, obj: Obj) -> dict[str, bytes]:
     """The keys of a ConfigMap ("configMap") or Secret ("secret")."""
-    if kind == "secret":
-        return {key: b64decode(value) for key, value in (obj.get("data") or {}).items()}
-    data = {key: str(value).encode() for key, value in (obj.get("data") or {}).items()}
-    data.update({key: b64decode(value) for key, value in (obj.get("binaryData") or {}).items()})
+    plain, encoded = ("stringData", "data") if kind == "secret" else ("data", "binaryData")
+    data = {key: str(value).encode() for key, value in (obj.get(plain) or {}).items()}
+    try:
+        data.update({key: b64decode(value) for key, value in (obj.get(encoded) or {}).items()})
+    except ValueError as error:
+        raise ConfigError(f'{kind.lower()} "{name_of(obj)}" is not base64: {error}') from error
     return data
 
 

@@ -74,11 +74,12 @@ class PodMachine:
         self._dirty_since_s: float | None = None
         self._retry_write_s = 0.0
         self._watch_every_s = 0.0
+        self._running_watched = 0
         self._settled: tuple[Obj, str] = ({}, "")  # the status last written, and the version that this made
         self._was_ready = is_ready(around.obj)
-        self._take_up()
+        self._take_up(now_s)
 
-    def _take_up(self) -> None:
+    def _take_up(self, now_s: float) -> None:
         """A pod that an earlier agent ran: its processes died with that agent and start again."""
         status = self.around.obj.get("status") or {}
         if status.get("startTime"):
@@ -87,7 +88,7 @@ class PodMachine:
             known = {one["name"]: one for one in status.get(key) or []}
             for machine in machines:
                 if (one := known.get(machine.name)) and one.get("containerID"):
-                    machine.resume(int(one.get("restartCount") or 0) + 1, _last_exit(one))
+                    machine.resume(int(one.get("restartCount") or 0) + 1, _last_exit(one, now_s))
 
     @property
     def containers(self) -> list[ContainerMachine]:
@@ -228,8 +229,10 @@ class PodMachine:
                 any(one.is_running for one in self.mains) and now_s < self._watch_until_s()
             ):
                 every_s = settings.watch_starting_s
-        if every_s != self._watch_every_s:
-            self._watch_every_s = every_s
+        running = sum(one.is_running for one in self.containers)
+        if every_s != self._watch_every_s or running != self._running_watched:
+            # an exit closes listeners, so it is a moment to look, whatever the pace
+            self._watch_every_s, self._running_watched = every_s, running
             then_s = settings.watch_idle_s if every_s == settings.watch_starting_s else every_s
             watch = WatchListeners(pod_uid=self.around.uid, pod=self.around.pod, every_s=every_s, then_s=then_s)
             self.around.outbox.effects.append(watch)
@@ -348,7 +351,7 @@ def _is_plain_init(machine: ContainerMachine) -> bool:
     return machine.is_init and not machine.is_sidecar
 
 
-def _last_exit(status: Obj) -> Exit:
+def _last_exit(status: Obj, now_s: float) -> Exit:
     """How the last run of a container ended that this agent did not see end."""
     shown = str(status["containerID"]).partition("://")[2]
     state = status.get("state") or {}
@@ -371,7 +374,7 @@ def _last_exit(status: Obj) -> Exit:
         reason="Unknown",
         message="the node agent ended, and its containers with it",
         started_at_s=since_s,
-        finished_at_s=since_s,
+        finished_at_s=now_s,
     )
 
 

@@ -11,10 +11,10 @@ from segue.model.objects import Obj, name_of, namespace_of, uid_of
 
 
 class PodFiles:
-    """The directory of each pod: `pods/UID/` with `etc/`, `volumes/NAME/` and `logs/CONTAINER/N.log`."""
+    """The directory of each pod: `UID/` with `etc/`, `volumes/NAME/` and `logs/CONTAINER/N.log`."""
 
     def __init__(self, state: Path, lookup: Lookup) -> None:
-        self._pods = state / "pods"
+        self._pods = state
         self._lookup = lookup
 
     def log(self, pod: Obj, container: str, attempt: int) -> Path:
@@ -63,6 +63,7 @@ class PodFiles:
 
     def forget(self, pod_uid: str) -> None:
         """Remove the pod's directory."""
+        assert pod_uid
         shutil.rmtree(self._pods / pod_uid, ignore_errors=True)
 
     def _etc(self, pod: Obj, ip: str) -> dict[str, str]:

@@ -63,7 +63,7 @@ class NodeBody:
     network: PodNetwork
     recorder: Recorder
     clock: Clock
-    state: Path  # pods' files and logs go below it
+    state: Path  # its own directory: each pod's files and logs go into one below it
 
 
 class NodeRunner:
