@@ -195,7 +195,10 @@ def _undo(ask: Ask) -> Experiment:
         act: Step = Segue(argv=("undo", name_of(ask.deployment())))
     else:
         act = PatchDeployment(patch=back, why="rollout undo: back to the template before")
-    before: list[Step] = [Apply(objects=ask.objects), WaitReady(replicas=ask.replicas)]
+    # The version to go back to needs to be in the history, not to have served: no pod of it is started.
+    empty = {**ask.deployment(), "spec": {**ask.deployment()["spec"], "replicas": 0}}
+    others = tuple(obj for obj in ask.objects if obj.get("kind") != "Deployment")
+    before: list[Step] = [Apply(objects=(empty, *others)), WaitReady(replicas=0)]
     found = _rolled(ask, "undo", "Undo a rollout under load", act, objects=ask.next_objects or (ask.next_deployment(),))
     return Experiment(
         name=found.name, title=found.title, story=found.story, steps=(*before, *found.steps), oracle=found.oracle

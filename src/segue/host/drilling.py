@@ -47,6 +47,7 @@ from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt
 from segue.proof.timeline import Timeline
 
 POLL_S = 0.1
+CLEAR_LIMIT_S = 150.0  # the seed's own grace of 120 s, and some
 _PLURALS = {"Endpoints": "endpoints", "Ingress": "ingresses", "NetworkPolicy": "networkpolicies"}
 _CLUSTER_SCOPED = frozenset({"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "PersistentVolume"})
 
@@ -194,8 +195,13 @@ class Drilling:
         there = await self._kube.request(ApiRequest(method="GET", path=path))
         if there.code == 404:
             await self._call("POST", collection, obj)
-        else:
-            await self._call("PATCH", path, obj, MERGE_PATCH)
+            return
+        if obj["kind"] == "Deployment" and not is_part_of(obj["spec"]["template"], there.body["spec"]["template"]):
+            # From an earlier drill. A rollout of ten pods takes minutes, a fresh start seconds: drills are no place
+            # for patience before the load has even begun.
+            await self._call("PATCH", path, {**obj, "spec": {**obj["spec"], "replicas": 0}}, MERGE_PATCH)
+            await self._wait_ready("the pods of an earlier drill to go", CLEAR_LIMIT_S, 0)
+        await self._call("PATCH", path, obj, MERGE_PATCH)
 
     async def _pods(self, selector: Obj) -> list[Obj]:
         labels = ",".join(f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items())
@@ -405,6 +411,17 @@ def native_ends(timeline: Timeline, since_s: float) -> list[PodEnd]:
                 )
             )
     return ends
+
+
+def is_part_of(wanted: object, found: object) -> bool:
+    """Whether everything that a manifest says is so already; environment variables it does not name count, too."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(key in found and is_part_of(value, found[key]) for key, value in wanted.items()) and (
+            "env" in wanted or not found.get("env")
+        )
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(map(is_part_of, wanted, found))
+    return wanted == found
 
 
 def collection_of(obj: Obj, namespace: str) -> str:

@@ -91,7 +91,7 @@ def test_an_undo_goes_back_from_the_next_version() -> None:
     applied = [step.objects for step in steps if isinstance(step, Apply)]
     patch = next(step for step in steps if isinstance(step, PatchDeployment))
 
-    assert applied == [(deployment(),), (deployment("v2"),)]
+    assert applied == [(deployment(replicas=0),), (deployment("v2"),)]
     assert patch.patch["spec"]["template"] == deployment()["spec"]["template"]
 
 
