@@ -320,7 +320,7 @@ def finish(snapshot: Snapshot, memory: Memory) -> Decision:
     )
     if pinned:
         return act(*pinned, because="only the new version is left", barrier="the old ReplicaSet is at 0 and attached")
-    leaving = snapshot.pods_of(memory.old_hash)
+    leaving = [pod for pod in snapshot.pods_of(memory.old_hash) if not pod.ended]
     if leaving:
         return wait(f"{len(leaving)} old pods are ending, within their own grace")
     return act(Forget(deployment=deployment), because="the last old pod is gone")

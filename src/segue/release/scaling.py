@@ -60,14 +60,18 @@ def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
 
 def _reached(plan: Plan, snapshot: Snapshot) -> bool:
     owned = _owned_pods(snapshot)
-    orphans = any(ORPHAN_OF in pod.labels for pod in snapshot.pods)
+    orphans = any(ORPHAN_OF in pod.labels and not _is_over(pod) for pod in snapshot.pods)
     ready = sum(pod.ready for pod in owned)
     return snapshot.deployment.replicas == plan.wanted == ready == len(owned) and not orphans
 
 
+def _is_over(pod: Pod) -> bool:
+    return pod.ended and pod.terminating  # one that ended by its own deadline still has to be deleted
+
+
 def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
     deployment = snapshot.deployment
-    orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels)
+    orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels and not _is_over(pod))
     owned = _owned_pods(snapshot)
     ready = [pod for pod in owned if pod.ready]
     if deployment.replicas > plan.wanted:
@@ -138,7 +142,7 @@ def _drain(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> Decision
     ends: list[EndPod] = []
     drained: list[PodDrained] = []
     for pod in orphans:
-        if not pod.alive:
+        if pod.terminating:
             waiting = waiting or f"{pod.name} is ending, within its own grace"
             continue
         evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)

@@ -1,0 +1,83 @@
+"""`segue plan`."""
+
+from __future__ import annotations
+
+from segue.cli.connection import Cap, Context, Kubeconfig, Lines, Namespace, OutputOption, Timeout
+from segue.cli.documents import read_documents
+from segue.cli.output import Output, emit, say
+from segue.cli.release import Files, Images
+from segue.drive.command import Preparation, Proposal, prepare
+from segue.drive.flow import Flow
+from segue.host.client import KubeClient
+from segue.host.releasing import driver, perform
+from segue.model.objects import Obj
+
+
+def plan(  # noqa: PLR0913 - one parameter per option
+    *,
+    filename: Files,
+    image: Images = None,
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    timeout: Timeout = None,
+    drain_cap: Cap = 30.0,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Say what a release would do and what stands in its way. Changes nothing.
+
+    Examples
+    --------
+    segue plan -f deploy.yaml
+    """
+    documents = read_documents(filename, image or [])
+    driving = driver(cap_s=drain_cap, timeout_s=timeout)
+
+    def make(client: KubeClient) -> Flow[Preparation]:
+        return (yield from prepare(documents, namespace or client.namespace, driving))
+
+    preparation = perform(make, kubeconfig=kubeconfig, context=context, show=Lines())
+    if output is not Output.TABLE:
+        emit([_as_obj(proposal) for proposal in preparation.deployments], output)
+        return 0
+    for proposal in preparation.deployments:
+        _show(proposal)
+    return 0
+
+
+def _as_obj(proposal: Proposal) -> Obj:
+    found: Obj = {"deployment": proposal.placed.document.name, "namespace": proposal.placed.namespace}
+    plan = proposal.plan
+    if plan is None:
+        return {**found, "note": proposal.note}
+    return {
+        **found,
+        "strategy": plan.strategy,
+        "resumes": proposal.resumes,
+        "services": list(plan.services),
+        "from": plan.old_hash,
+        "replicas": plan.replicas,
+        "wanted": plan.wanted,
+        "peakPods": plan.peak,
+        "floorPods": plan.floor,
+        "timeoutSeconds": plan.timeout_s,
+        "drainSeconds": {"least": plan.policy.quiet_min_s, "quietAir": plan.policy.timer_s, "most": plan.policy.cap_s},
+        "steps": list(plan.steps()),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _show(proposal: Proposal) -> None:
+    plan = proposal.plan
+    name = f"Deployment {proposal.placed.namespace}/{proposal.placed.document.name}"
+    if plan is None:
+        say(f"{name}: {proposal.note}")
+        return
+    say(f"{name}: {plan.strategy}" + (" (goes on with a release under way)" if proposal.resumes else ""))
+    say(f"  pods: {plan.replicas} now, {plan.wanted} at the end, at most {plan.peak}, at least {plan.floor} serving")
+    low, high = plan.policy.quiet_min_s + 0.5, plan.timeout_s + plan.policy.cap_s
+    say(f"  time: until the new pods are Ready plus about {low:g} s with traffic; at most {high:g} s plus the grace")
+    for number, step in enumerate(plan.steps(), 1):
+        say(f"  {number}. {step}")
+    for warning in plan.warnings:
+        say(f"  warning: {warning}")

@@ -1,0 +1,143 @@
+"""Where Deployments stand, for `segue status` and `segue history`: read, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from segue.drive.flow import Flow, ask, body_of, get
+from segue.drive.observe import Observer
+from segue.model.objects import Obj, name_of, rfc3339
+from segue.model.workloads import CHANGE_CAUSE
+from segue.release.memory import Memory
+from segue.release.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One Deployment, in words."""
+
+    name: str
+    replicas: int
+    ready: int
+    version: str
+    state: str
+    versions: tuple[str, ...]
+    services: tuple[str, ...]
+    driven_by: str = ""
+    since_s: float | None = None
+
+    def as_obj(self) -> Obj:
+        """For machines."""
+        return {
+            "deployment": self.name,
+            "replicas": self.replicas,
+            "ready": self.ready,
+            "version": self.version,
+            "release": self.state,
+            "drivenBy": self.driven_by or None,
+            "since": rfc3339(self.since_s) if self.since_s else None,
+            "versions": list(self.versions),
+            "services": list(self.services),
+        }
+
+
+def standing(namespace: str, name: str, me: str, holder_is_gone: Callable[[str], bool]) -> Flow[Standing]:
+    """Where one Deployment stands."""
+    observer = Observer(namespace=namespace, name=name, me=me, holder_is_gone=holder_is_gone)
+    snapshot = yield from observer.observe()
+    return _standing(snapshot)
+
+
+def standings(namespace: str, me: str, holder_is_gone: Callable[[str], bool]) -> Flow[tuple[Standing, ...]]:
+    """Where all Deployments of a namespace stand."""
+    _, (found,) = yield from ask(get(f"/apis/apps/v1/namespaces/{namespace}/deployments"))
+    rows: list[Standing] = []
+    for obj in body_of(found, "listing Deployments").get("items") or []:
+        row = yield from standing(namespace, name_of(obj), me, holder_is_gone)
+        rows.append(row)
+    return tuple(rows)
+
+
+def revisions(namespace: str, name: str, me: str, holder_is_gone: Callable[[str], bool]) -> Flow[list[Obj]]:
+    """The revisions of a Deployment, oldest first."""
+    observer = Observer(namespace=namespace, name=name, me=me, holder_is_gone=holder_is_gone)
+    snapshot = yield from observer.observe()
+    newest = snapshot.newest
+    return [
+        {
+            "revision": one.revision,
+            "version": one.pod_hash,
+            "replicas": one.replicas,
+            "current": newest is not None and one.name == newest.name,
+            "images": [str(c.get("image")) for c in one.template.get("spec", {}).get("containers") or []],
+            "cause": one.annotations.get(CHANGE_CAUSE, ""),
+        }
+        for one in sorted(snapshot.sets, key=lambda one: one.revision)
+    ]
+
+
+def _standing(snapshot: Snapshot) -> Standing:
+    deployment = snapshot.deployment
+    memory = snapshot.memory
+    newest = snapshot.newest
+    return Standing(
+        name=deployment.name,
+        replicas=deployment.replicas,
+        ready=sum(pod.ready for pod in snapshot.pods if pod.pod_hash),
+        version=newest.pod_hash if newest else "",
+        state=_state(snapshot, memory),
+        versions=tuple(_versions(snapshot, memory)),
+        services=tuple(
+            f"Service {service.name}: "
+            + (f"pinned to {service.pinned_to}" if service.pinned_to else "all versions")
+            + f", {len(snapshot.ready_endpoints(service.name))} ready endpoints"
+            for service in snapshot.services
+        ),
+        driven_by=snapshot.held_by,
+        since_s=memory.begun_s if memory else None,
+    )
+
+
+def _state(snapshot: Snapshot, memory: Memory | None) -> str:
+    if memory is None:
+        return "none under way"
+    age_s = max(0.0, snapshot.now_s - memory.begun_s)
+    driven = f"driven by {snapshot.held_by}" if snapshot.held_by else "nobody drives it"
+    return f"{memory.kind} under way for {age_s:.0f} s, {_phase(snapshot, memory)}; {driven}"
+
+
+def _phase(snapshot: Snapshot, memory: Memory) -> str:
+    if memory.kind == "scale":
+        return f"from {snapshot.deployment.replicas} to {memory.target} replicas"
+    if memory.aborting:
+        return "on its way back"
+    old = snapshot.set_named(memory.old_set)
+    if memory.serving == "new":
+        return "old pods are ending" if old is None or old.replicas == 0 else "the new version serves, old pods drain"
+    if not memory.patched:
+        return "the Services are being pinned"
+    if old is not None and snapshot.owns(old):
+        return "the new version comes up under the brake"
+    return "the old version serves, new pods come up"
+
+
+def _versions(snapshot: Snapshot, memory: Memory | None) -> list[str]:
+    lines = []
+    for one in sorted(snapshot.sets, key=lambda one: one.revision):
+        pods = snapshot.pods_of(one.pod_hash)
+        if not pods and not one.replicas:
+            continue
+        leaving = sum(pod.terminating for pod in pods)
+        detached = "" if snapshot.owns(one) else ", detached: it does not show in kubectl rollout history now"
+        serves = memory is not None and one.pod_hash == (
+            memory.new_hash if memory.serving == "new" else memory.old_hash
+        )
+        lines.append(
+            f"version {one.pod_hash} (revision {one.revision}): "
+            f"{len(snapshot.ready_of(one.pod_hash))} of {one.replicas} Ready{f', {leaving} leaving' if leaving else ''}"
+            + (", serves" if serves else "")
+            + detached
+        )
+        lines += [f"  {pod.name}: {pod.trouble()}" for pod in pods if pod.alive and not pod.ready]
+    return lines
