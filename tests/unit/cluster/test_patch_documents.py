@@ -15,6 +15,7 @@ OBJECTS = st.recursive(
     lambda inner: st.dictionaries(st.text(max_size=3), inner, max_size=4) | st.lists(inner, max_size=3),
     max_leaves=12,
 )
+MAPS = st.dictionaries(st.text(max_size=3), OBJECTS, max_size=4)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_merging_the_same_patch_twice_is_merging_it_once(document: Obj, patch: O
     assert merge_patch(once, patch) == once
 
 
-@given(st.dictionaries(st.text(max_size=3), OBJECTS, max_size=4))
+@given(MAPS)
 def test_replacing_all_fields_by_json_patch_gives_the_new_document(document: Obj) -> None:
     operations: list[Obj] = [
         {"op": "add", "path": "/" + key.replace("~", "~0").replace("/", "~1"), "value": value}
