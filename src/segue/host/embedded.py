@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from segue.host.settings import ClusterSettings, as_json
-from segue.host.state import Running, must_run, read_running, start_time
+from segue.host.starting import start_time
+from segue.host.state import Running, must_run, read_running
 from segue.model.errors import HostError, SegueError
 from segue.model.objects import Obj
 
