@@ -10,11 +10,11 @@ import math
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, Dice, World, image_of, ref_of, rolling
 
 from segue.cluster.manager import Manager
 from segue.cluster.writes import Create, Delete, Update, Write
 from segue.model.objects import Obj, is_ready, is_terminating, name_of
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, Dice, World, image_of, ref_of, rolling
 
 FENCES = [(1, 0), (0, 1), (2, 1), ("25%", "25%"), ("100%", 0), ("50%", "50%"), (0, "25%")]
 

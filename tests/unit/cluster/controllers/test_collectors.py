@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, owner_uid
-
 from segue.model.objects import Obj, Ref, name_of
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, owner_uid
 
 
 def running() -> World:

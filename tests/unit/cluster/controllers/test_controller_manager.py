@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cluster.controllers.small_world import SETS, Dice, World
 
 from segue.cluster.manager import Manager, Settings, back_off_s
 from segue.cluster.store import Store
@@ -11,6 +10,7 @@ from segue.cluster.view import View
 from segue.cluster.writes import Create, Write
 from segue.model.errors import StatusError
 from segue.model.objects import Obj, Ref, name_of, uid_of
+from tests.unit.cluster.controllers.small_world import SETS, Dice, World
 
 
 class Grudge:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cluster.controllers.small_world import SETS, World
 
 from segue.cluster.controllers.ranking import deletion_cost, first_to_go
 from segue.model.objects import Obj, name_of, rfc3339
+from tests.unit.cluster.controllers.small_world import SETS, World
 
 NOW_S = 1_800_000_000.0
 COST = "controller.kubernetes.io/pod-deletion-cost"

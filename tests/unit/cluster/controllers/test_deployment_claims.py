@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, owner_is, owner_uid, rolling
-
 from segue.cluster.controllers.deployment.revisions import find_new, template_hash
 from segue.model.objects import Obj, annotations_of, labels_of, name_of, uid_of
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, owner_is, owner_uid, rolling
 
 
 def detached(world: World, image: str) -> str:

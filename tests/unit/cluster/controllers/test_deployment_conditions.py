@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, World, rolling
-
 from segue.model.objects import Obj, name_of
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, World, rolling
 
 
 def progress(world: World) -> tuple[str, str]:

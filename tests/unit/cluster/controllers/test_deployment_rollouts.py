@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, image_of, rolling
 
 from segue.model.objects import Obj, is_ready, name_of
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, image_of, rolling
 
 BRAKE = {"minReadySeconds": 2**31 - 2, "progressDeadlineSeconds": 2**31 - 1}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SLICES, World, rolling
 
 from segue.cluster.controllers.slices import FULL, fill
 from segue.cluster.manager import Settings
 from segue.model.objects import Obj, labels_of, name_of, uid_of
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SLICES, World, rolling
 
 
 def serving(replicas: int = 3, *, labels: dict[str, str] | None = None, **service: object) -> World:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.unit.cluster.controllers.small_world import SETS, Dice, World, owner_is, owner_uid
-
 from segue.cluster.controllers.replicaset import ReplicaSetController
 from segue.cluster.writes import Create
 from segue.model.objects import Obj, Ref, annotations_of, is_terminating, labels_of, name_of, uid_of
+from tests.unit.cluster.controllers.small_world import SETS, Dice, World, owner_is, owner_uid
 
 
 def world_with(replicas: int, **spec: object) -> World:

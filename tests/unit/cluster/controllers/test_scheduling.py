@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.unit.cluster.controllers.small_world import World
-
 from segue.cluster.writes import Update
 from segue.model.objects import Obj, condition_of, name_of
+from tests.unit.cluster.controllers.small_world import World
 
 
 def places(world: World) -> Counter[str]:
