@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
-import uvicorn
 
 from segue.cluster.api import protobuf
 from segue.cluster.api.access import unauthorized
@@ -25,6 +24,7 @@ from segue.cluster.api.watching import Watch
 from segue.cluster.store import StoreEvent
 from segue.host.certificates import Tls
 from segue.host.doors import LogQuery, PodDoor
+from segue.host.lean_uvicorn import Config, Server
 from segue.host.wsexec import Receive, Send, choose_protocol, converse
 from segue.model.errors import StatusError
 from segue.model.http import JSON, ApiRequest
@@ -45,7 +45,7 @@ async def serve(
 ) -> None:
     """Serve until cancelled, on sockets that are bound already."""
     app = Application(server, door, tokens)
-    config = uvicorn.Config(
+    config = Config(
         app=app,
         http="httptools",
         ws=_WebSockets,  # type: ignore[arg-type]  # stands for the class it becomes
@@ -71,7 +71,7 @@ async def serve(
         raise
 
 
-class _Body(uvicorn.Server):
+class _Body(Server):
     """uvicorn without its hands on signals: those belong to the cluster process."""
 
     @contextlib.contextmanager
