@@ -384,13 +384,15 @@ class Drilling:
 def exposure_of(
     timeline: Timeline, records: Sequence[Record], from_s: float, ends: Sequence[PodEnd]
 ) -> tuple[float, float]:
-    """From the first act until the last old pod is gone and nothing sends to it any more, at most the load's time."""
+    """From the first act until the last old pod is gone, nothing sends to it any more and nothing is lost any more."""
     last_s = max((record.planned_s for record in records), default=from_s)
     gone = [end.at_s for end in ends]
     for end in ends:
         story = timeline.stories.get(end.pod)
         over = story.rule_over(0.0) if story else None
         gone += [over.at_s] if over else []
+    if gone:
+        gone += [record.planned_s for record in records if record.outcome.lost]
     return from_s, max(from_s, min(last_s, max(gone, default=last_s)))
 
 

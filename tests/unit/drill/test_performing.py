@@ -8,6 +8,8 @@ from segue.cli.load import checked_path, checked_rate, checked_url, path_of, sec
 from segue.host.drilling import collection_of, exposure_of, is_part_of, native_ends, service_for, url_of
 from segue.host.loading import is_inside
 from segue.host.state import Running
+from segue.load.outcome import Outcome, Phase
+from segue.load.record import Record
 from segue.model.errors import UsageError
 from segue.model.objects import Obj
 from segue.model.timeline import Happening, What
@@ -75,10 +77,43 @@ def test_pods_that_kubernetes_ended_under_load_are_told() -> None:
     assert native_ends(told(), 105.5) == []
 
 
-def test_the_exposure_lasts_until_nothing_sends_to_an_old_pod_any_more() -> None:
-    timeline = told()
+def record(at_s: float, outcome: Outcome = Outcome.OK) -> Record:
+    return Record(
+        index=1,
+        planned_s=at_s,
+        sent_s=at_s,
+        opened_s=at_s,
+        connected_s=at_s,
+        first_byte_s=at_s,
+        done_s=at_s,
+        local_ip="",
+        local_port=0,
+        remote_ip="",
+        remote_port=0,
+        conn=1,
+        nth=1,
+        bytes_out=0,
+        bytes_in=0,
+        status=200,
+        errno="",
+        phase=Phase.DONE,
+        outcome=outcome,
+        version="v1",
+        path="/",
+        request_id="x",
+    )
 
-    assert exposure_of(timeline, [], 104.0, native_ends(timeline, 100.0))[0] == 104.0
+
+def test_the_exposure_lasts_until_nothing_sends_to_an_old_pod_any_more() -> None:
+    timeline, good = told(), [record(101.0), record(140.0)]
+    ends = native_ends(timeline, 100.0)
+
+    assert exposure_of(timeline, good, 104.0, ends) == (104.0, 109)
+    assert exposure_of(timeline, [*good, record(112.0, Outcome.CONNECT_REFUSED)], 104.0, ends) == (104.0, 112.0)
+
+
+def test_without_old_pods_the_exposure_is_the_rest_of_the_load() -> None:
+    assert exposure_of(told(), [record(101.0), record(140.0)], 104.0, []) == (104.0, 140.0)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("20", 20), ("20s", 20), ("500ms", 0.5), ("1.5m", 90), ("1h", 3600)])
