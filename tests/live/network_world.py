@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import encodings.idna  # noqa: F401 - what is imported late may be unreadable for an ordinary user
 import gc
 import os
+import signal
 import socket
 import time
 import traceback
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
+import uvloop
 
 from segue.cluster.dataplane.rules import RuleTable, plan
 from segue.host import isolation, syscalls
@@ -33,6 +37,7 @@ NOBODY = 65534
 CLUSTER_IP = "10.96.0.10"
 NODE_PORT = 30080
 DEADLINE_S = 10.0
+BODY_LIMIT_S = 30.0
 
 
 class Recording(list[Happening]):
@@ -113,6 +118,14 @@ class World:
         finally:
             made.close()
 
+    async def close(self) -> None:
+        """uvloop insists on it."""
+        for server in self._servers:
+            server.close()
+        await self.pods.close()
+        self.target.close()
+        self.node.close()
+
     async def apply(self, services: list[Obj], slices: list[Obj]) -> None:
         """One sync to this state."""
         after = plan(services, slices, "node-1")
@@ -163,9 +176,13 @@ def run_in_node(body: Callable[[World], Awaitable[None]], *, uid: int = 0) -> No
 
     def main(doorman: isolation.Doorman, _: isolation.Mode) -> int:
         async def all_of_it() -> None:
-            await body(World(doorman, host_fd))
+            world = World(doorman, host_fd)
+            try:
+                await asyncio.wait_for(body(world), BODY_LIMIT_S)
+            finally:
+                await world.close()
 
-        asyncio.run(all_of_it())
+        uvloop.run(all_of_it())  # the loop that the cluster process runs
         return 0
 
     try:
@@ -192,6 +209,8 @@ def run_isolated(
     heard, told = os.pipe()
     child = os.fork()
     if child == 0:
+        syscalls.prctl_pdeathsig(signal.SIGKILL)
+        warnings.simplefilter("ignore")  # uvloop hangs where a warning about what is left open becomes an error
         gc.disable()  # what the parent's test session left open is not ours to warn about
         code = 1
         try:

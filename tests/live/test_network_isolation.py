@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.live.network_world import NOBODY, become, run_isolated
-from tests.waiting import wait_until
 
 from segue.host import isolation, syscalls
 from segue.host.isolation import Doorman, Mode
 from segue.host.network.nft import find_nft
 from segue.model.errors import HostError, UsageError
+from tests.live.network_world import NOBODY, become, run_isolated
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
