@@ -163,7 +163,7 @@ class World:
 
     def start(self, count: int | None = None, *, image: str = "") -> int:
         """Make pods Ready that are not, oldest name first; how many were."""
-        waiting = [pod for pod in self.pods() if not is_ready(pod) and not is_terminating(pod)]
+        waiting = [pod for pod in self.live_pods() if not is_ready(pod)]  # what has ended never starts again
         waiting = [pod for pod in waiting if not image or image_of(pod) == image][:count]
         for pod in waiting:
             self.report(pod, ready=True, settle=False)

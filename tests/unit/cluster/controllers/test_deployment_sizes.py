@@ -90,6 +90,7 @@ def test_a_status_that_is_behind_its_size_is_waited_for() -> None:
     olds = [Size(name="a", replicas=9, available=10)]
 
     assert lowered(wishes(10, 2, 0), new, olds) == {}
+    assert lowered(wishes(5, 2, 0), Size(name="new", replicas=2, available=4), [Size(name="a", replicas=4)]) == {}
 
 
 def test_full_surge_still_gives_one_old_pod_for_each_new_one() -> None:

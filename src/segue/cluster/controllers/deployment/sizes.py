@@ -36,7 +36,7 @@ def lowered(wishes: Wishes, new: Size, olds: Sequence[Size]) -> dict[str, int]:
     Only sizes that change are returned; none while a ReplicaSet shows more available pods than it wants, because then
     its status is older than its size.
     """
-    if any(old.available > old.replicas for old in olds):
+    if any(size.available > size.replicas for size in (new, *olds)):
         return {}
     total = new.replicas + sum(old.replicas for old in olds)
     room = total - wishes.available_min - (new.replicas - new.available)
