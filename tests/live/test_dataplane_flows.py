@@ -8,6 +8,9 @@ from functools import partial
 from typing import cast
 
 import pytest
+
+from segue.host.network.conntrack import FlowListener
+from segue.model.timeline import What
 from tests.live.network_world import (
     CLUSTER_IP,
     NOBODY,
@@ -19,9 +22,6 @@ from tests.live.network_world import (
     service,
     until,
 )
-
-from segue.host.network.conntrack import FlowListener
-from segue.model.timeline import What
 
 pytestmark = pytest.mark.live
 

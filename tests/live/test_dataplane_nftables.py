@@ -8,6 +8,10 @@ import time
 from collections import Counter
 
 import pytest
+
+from segue.cluster.dataplane.nftables import render
+from segue.host.network.nft import run_nft
+from segue.model.errors import HostError
 from tests.live.network_world import (
     CLUSTER_IP,
     NOBODY,
@@ -18,10 +22,6 @@ from tests.live.network_world import (
     run_in_node,
     service,
 )
-
-from segue.cluster.dataplane.nftables import render
-from segue.host.network.nft import run_nft
-from segue.model.errors import HostError
 
 pytestmark = pytest.mark.live
 

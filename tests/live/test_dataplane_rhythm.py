@@ -6,6 +6,13 @@ import asyncio
 import socket
 
 import pytest
+
+from segue.cluster.dataplane.sync import Rhythm
+from segue.cluster.store import Store
+from segue.host.network.plane import SERVICES, SLICES, PlaneRunner, PlaneSettings
+from segue.host.network.relay import NodePortRelay
+from segue.model.objects import Ref
+from segue.model.timeline import What
 from tests.live.network_world import (
     World,
     endpoint,
@@ -14,13 +21,6 @@ from tests.live.network_world import (
     service,
     until,
 )
-
-from segue.cluster.dataplane.sync import Rhythm
-from segue.cluster.store import Store
-from segue.host.network.plane import SERVICES, SLICES, PlaneRunner, PlaneSettings
-from segue.host.network.relay import NodePortRelay
-from segue.model.objects import Ref
-from segue.model.timeline import What
 
 pytestmark = pytest.mark.live
 
