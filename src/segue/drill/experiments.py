@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segue.drill.oracle import ExpectsCause, ExpectsErrors, ExpectsNone, Oracle
 from segue.drill.steps import (
@@ -21,7 +21,7 @@ from segue.drill.steps import (
 )
 from segue.load.plan import Mode
 from segue.model.errors import UsageError
-from segue.model.objects import Obj, name_of
+from segue.model.objects import Obj, copy_of, name_of
 from segue.proof.causes import CauseKind
 
 WARM_S = 2.0  # load before the first act, so that the picture shows what is normal
@@ -150,18 +150,17 @@ def _grace_1(ask: Ask) -> Experiment:
 
 
 def _sigkill(ask: Ask) -> Experiment:
-    patch = with_environment(ask.deployment(), {"IGNORE_TERM": "1"})
-    patch["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 3
-    steps: list[Step] = list(_deletions(ask, slow=max(ask.slow, int(ask.for_s * 10))))
-    steps[1:1] = [
-        PatchDeployment(patch=patch, why="let the application ignore SIGTERM, with 3 s of grace"),
-        WaitRollout(),
-    ]
+    deaf = copy_of(ask.deployment())
+    pod = deaf["spec"]["template"]["spec"]
+    pod["terminationGracePeriodSeconds"] = 3
+    pod["containers"][0].setdefault("env", []).append({"name": "IGNORE_TERM", "value": "1"})
+    others = tuple(obj for obj in ask.objects if obj.get("kind") != "Deployment")
+    steps = _deletions(replace(ask, objects=(deaf, *others)), slow=max(ask.slow, int(ask.for_s * 10)))
     return Experiment(
         name="sigkill",
         title="An application that ignores SIGTERM",
         story="Where SIGTERM reaches nobody (a shell as PID 1), SIGKILL ends the pod with requests under way.",
-        steps=tuple(steps),
+        steps=steps,
         oracle=ExpectsCause(cause=CauseKind.KILLED),
     )
 

@@ -103,6 +103,15 @@ def test_a_readiness_that_lies_has_no_probe_and_starts_late() -> None:
     assert container["env"] == [{"name": "START_DELAY_S", "value": "2"}]
 
 
+def test_an_application_deaf_to_sigterm_is_applied_and_the_manifest_stays_as_it_was() -> None:
+    asked = ask()
+    applied = next(step for step in experiment("sigkill", asked).steps if isinstance(step, Apply))
+    pod = applied.objects[0]["spec"]["template"]["spec"]
+
+    assert pod["containers"][0]["env"] == [{"name": "IGNORE_TERM", "value": "1"}]
+    assert "env" not in asked.deployment()["spec"]["template"]["spec"]["containers"][0]
+
+
 def test_a_drill_nobody_knows_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError) as refused:
         experiment("nonsense", ask())
