@@ -51,6 +51,8 @@ def judge(oracle: Oracle, receipt: Obj) -> Judgement:
             words = "as expected, nothing was lost" if not lost else f"none may be lost, but {lost:,} were"
             return Judgement(holds=not lost, lost_against_none=bool(lost), words=words)
         case ExpectsErrors(at_least=least):
+            if least == 0:
+                return Judgement(holds=True, lost_against_none=False, words=f"{lost:,} lost; any number may be")
             holds = lost >= least
             words = f"as expected, requests were lost ({lost:,})" if holds else f"{least} errors expected, {lost} seen"
             return Judgement(holds=holds, lost_against_none=False, words=words)

@@ -17,6 +17,7 @@ from segue.drill.steps import (
     WaitReady,
     says,
 )
+from segue.load.plan import Mode
 from segue.model.errors import UsageError
 from segue.model.objects import Obj
 from segue.proof.causes import CauseKind
@@ -152,6 +153,13 @@ def test_errors_expected_and_none_seen_does_not_hold_but_is_no_loss() -> None:
     judged = judge(ExpectsErrors(at_least=1), receipt(0))
 
     assert (judged.holds, judged.lost_against_none) == (False, False)
+
+
+def test_with_kept_connections_deletions_may_lose_nothing() -> None:
+    oracle = experiment("delete", ask(mode=Mode.KEEP_ALIVE)).oracle
+
+    assert judge(oracle, receipt(0)).holds
+    assert not judge(experiment("delete", ask()).oracle, receipt(0)).holds
 
 
 @pytest.mark.parametrize(("cause", "holds"), [("killed", True), ("overload", False)])
