@@ -191,8 +191,9 @@ def _add_endpoint(ruleset: Ruleset, rule: ServiceRule, endpoint: Endpoint) -> No
     name = _endpoint_name(rule, endpoint)
     rules = [f"ip saddr {endpoint.ip} jump mark-for-masquerade"]  # a pod that reaches itself through its Service
     if rule.affinity_s:
-        ruleset.sets[_affinity(name)] = f"type ipv4_addr ; flags dynamic,timeout ; timeout {rule.affinity_s}s ;"
-        rules.append(f"update @{_affinity(name)} {{ ip saddr }}")
+        known = _affinity(rule, name)
+        ruleset.sets[known] = f"type ipv4_addr ; flags dynamic,timeout ; timeout {rule.affinity_s}s ;"
+        rules.append(f"update @{known} {{ ip saddr }}")
     rules.append(f"meta l4proto {rule.protocol} dnat to {endpoint.ip}:{endpoint.port}")
     ruleset.chains[name] = tuple(rules)
 
@@ -201,7 +202,7 @@ def _choice(rule: ServiceRule, way: Way) -> Iterator[str]:
     """Known clients go where they went (K9), new connections anywhere with equal chance."""
     names = [_endpoint_name(rule, endpoint) for endpoint in way.endpoints]
     if rule.affinity_s:
-        yield from (f"ip saddr @{_affinity(name)} goto {name}" for name in names)
+        yield from (f"ip saddr @{_affinity(rule, name)} goto {name}" for name in names)
     verdicts = ", ".join(f"{number} : goto {name}" for number, name in enumerate(names))
     yield f"numgen random mod {len(names)} vmap {{ {verdicts} }}"
 
@@ -230,5 +231,6 @@ def _endpoint_name(rule: ServiceRule, endpoint: Endpoint) -> str:
     return f"{_name('endpoint', rule)[: _NAME_CHARACTERS_MAX - 30]}__{endpoint.ip}/{endpoint.port}"
 
 
-def _affinity(endpoint_name: str) -> str:
-    return "affinity" + endpoint_name.removeprefix("endpoint")
+def _affinity(rule: ServiceRule, endpoint_name: str) -> str:
+    """The set of an endpoint's clients; a set's timeout cannot be changed, so another timeout is another set."""
+    return f"affinity-{rule.affinity_s}s{endpoint_name.removeprefix('endpoint')}"

@@ -141,9 +141,13 @@ class PlaneRunner:
     def _on_event(self, event: StoreEvent) -> None:
         if event.ref.resource not in (SERVICES, SLICES):
             return
+        planned = self._plan()
+        if planned == self._planned:
+            return  # kube-proxy compares, too: a new selector alone starts no sync and delays none
+        self._planned = planned
         now_s = self._clock.now_s()
         if self._syncer.rhythm.delay_s:
-            self._seen.append((now_s, self._plan()))
+            self._seen.append((now_s, planned))
         self._syncer.on_change(now_s)
         self._changed.set()
 
