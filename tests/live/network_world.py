@@ -129,7 +129,9 @@ class World:
     async def apply(self, services: list[Obj], slices: list[Obj]) -> None:
         """One sync to this state."""
         after = plan(services, slices, "node-1")
-        await self.target.apply(self.table, after, full=self.table.rules == ())
+        full = self.table.rules == ()
+        await self.target.apply(self.table, after, full=full)
+        await self.target.tidy(self.table, after, full=full)
         self.table = after
 
 

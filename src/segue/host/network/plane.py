@@ -49,6 +49,10 @@ class PlaneTarget(Protocol):
         """Make `after` effective; HostError where it could not, and then `before` still holds."""
         ...
 
+    async def tidy(self, before: RuleTable, after: RuleTable, *, full: bool) -> None:
+        """Clean up behind a change that has taken effect; HostError where it could not."""
+        ...
+
 
 class NftTarget:
     """The kernel's data plane in the network namespace of this process."""
@@ -59,10 +63,12 @@ class NftTarget:
         self._kept = False
 
     async def apply(self, before: RuleTable, after: RuleTable, *, full: bool) -> None:
-        """One transaction; then what nothing refers to any more is deleted and UDP flows are looked after (K7)."""
+        """One transaction."""
         await asyncio.to_thread(self._apply, before, after, full)
-        if not full:
-            await asyncio.to_thread(self._tidy, before, after)
+
+    async def tidy(self, before: RuleTable, after: RuleTable, *, full: bool) -> None:
+        """Delete what nothing refers to any more, and end UDP flows whose backend is gone (K7)."""
+        await asyncio.to_thread(self._tidy, before, after, full)
 
     def close(self) -> None:
         """Close what it holds; the rules end with the namespace."""
@@ -77,14 +83,14 @@ class NftTarget:
         text = render(after, self.frame) if full else render_change(before, after, self.frame).apply
         if text:
             run_nft(text)
+
+    def _tidy(self, before: RuleTable, after: RuleTable, full: bool) -> None:
+        text = "" if full else render_change(before, after, self.frame).tidy
+        if text:
+            run_nft(text)
         if has_udp(after):
             flows = self._flows.udp_flows()
             self._flows.end(flows[flow] for flow in stale_flows(after, self.frame.node_ips, flows))
-
-    def _tidy(self, before: RuleTable, after: RuleTable) -> None:
-        text = render_change(before, after, self.frame).tidy
-        if text:
-            run_nft(text)
 
 
 class PlaneRunner:
@@ -101,6 +107,7 @@ class PlaneRunner:
         self._syncer = Syncer(settings.rhythm)
         self._seen: deque[tuple[float, RuleTable]] = deque()  # what was known when, while the node lives in the past
         self._table = RuleTable(node=settings.node)
+        self._planned = self._table  # what the store asked for last
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
@@ -133,6 +140,7 @@ class PlaneRunner:
 
     async def _sync_now(self) -> None:
         now_s = self._clock.now_s()
+        self._planned = self._plan()
         self._syncer.on_change(now_s - self._syncer.rhythm.delay_s)  # what is there at the start is no change
         due = self._syncer.step(now_s)
         assert due is not None
@@ -168,18 +176,18 @@ class PlaneRunner:
 
     async def _sync(self, due: SyncNow) -> None:
         wanted = self._known_at(due.as_of_s)
-        before = self._table
+        before, ok = self._table, False
         try:
             await self._target.apply(before, wanted, full=due.full)
+            self._table = wanted
+            self.syncs += 1
+            self._tell(before, wanted, self._clock.now_s())
+            await self._target.tidy(before, wanted, full=due.full)
+            ok = True
         except HostError as error:
             _log.error("data plane sync failed, next try in %s s: %s", self._syncer.rhythm.retry_s, error.message)
-            self._syncer.done(self._clock.now_s(), ok=False)
-            return
-        now_s = self._clock.now_s()
-        self._table = wanted
-        self.syncs += 1
-        self._syncer.done(now_s, ok=True)
-        self._tell(before, wanted, now_s)
+        finally:
+            self._syncer.done(self._clock.now_s(), ok=ok)
 
     def _known_at(self, as_of_s: float) -> RuleTable:
         """What the node knew then; without a delay what the store holds now."""

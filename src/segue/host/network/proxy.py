@@ -94,6 +94,9 @@ class ProxyTarget:
             elif door.listener is None:
                 self._open(frontend, door, rule)
 
+    async def tidy(self, before: RuleTable, after: RuleTable, *, full: bool) -> None:
+        """Nothing is left behind by `apply`."""
+
     def close(self) -> None:
         """Close every frontend and every connection."""
         for frontend, door in self._doors.items():
