@@ -21,12 +21,16 @@ Timeout = Annotated[
 Cap = Annotated[float, Parameter(name="--drain-cap", help="seconds after which a busy old pod is ended all the same")]
 
 
+QUIET_S = 2.0  # between two lines that tell the same wait with other numbers, where lines cannot be rewritten
+
+
 class Lines:
     """Progress as lines: one per action with its reason; what is waited for in one line that changes, on terminals."""
 
     def __init__(self) -> None:
         self._began_s: float | None = None
         self._live = sys.stderr.isatty()
+        self._said, self._said_s = "", 0.0
 
     def __call__(self, progress: Progress, now_s: float) -> None:
         """Show one thing."""
@@ -44,7 +48,8 @@ class Lines:
             self._clear()
             sys.stderr.write(text[:150])
             sys.stderr.flush()
-        else:
+        elif now_s - self._said_s >= QUIET_S or progress.because.partition(";")[0] != self._said:
+            self._said_s, self._said = now_s, progress.because.partition(";")[0]
             note(text)
 
     def _clear(self) -> None:

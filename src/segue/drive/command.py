@@ -64,6 +64,7 @@ class Preparation:
 
 def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> Flow[Preparation]:
     """Try everything out and plan; raises what is wrong before anything is changed."""
+    placed = yield from locate(documents, namespace)
     if not any(document.kind == "Deployment" for document in documents):
         kinds = ", ".join(sorted({document.kind for document in documents}))
         raise ManifestError(
@@ -71,7 +72,6 @@ def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> 
             place=documents[0].place("kind"),
             remedy="segue releases Deployments; give it the file that has one",
         )
-    placed = yield from locate(documents, namespace)
     tried: list[tuple[Placed, Obj | None, Obj]] = []
     for one in placed:
         live, wanted = yield from try_out(one)

@@ -31,14 +31,18 @@ class Collector:
     exec_broken: set[str] = field(default_factory=set)
     sampled_s: float = 0.0
 
-    def due(self, now_s: float, *, full_rate: bool) -> bool:
-        """Whether it is time to look again."""
-        return now_s - self.sampled_s >= (FULL_RATE_S if full_rate else SLOW_RATE_S) - 0.01
+    def due(self, now_s: float) -> bool:
+        """Whether it is time for another look at pods that still serve."""
+        return now_s - self.sampled_s >= SLOW_RATE_S
 
-    def sample(self, pods: Iterable[Pod], snapshot: Snapshot) -> Flow[float]:
-        """Look once at each of these pods; the time of the look."""
+    def next_in_s(self, now_s: float) -> float:
+        """How long to wait for the next look at pods that drain: what a look takes is part of the rhythm."""
+        return min(FULL_RATE_S, max(0.0, self.sampled_s + FULL_RATE_S - now_s))
+
+    def sample(self, pods: Iterable[Pod], snapshot: Snapshot, now_s: float) -> Flow[float]:
+        """Look once at each of these pods; the time at the end of the look."""
         watched = [pod for pod in pods if pod.alive and pod.ip and not pod.host_network]
-        now_s = snapshot.now_s
+        self.sampled_s = now_s
         for pod in watched:
             if pod.name not in self.watches:
                 self.watches[pod.name] = Watch(receiver=_receiver(pod, snapshot))
@@ -46,7 +50,6 @@ class Collector:
             now_s = yield from self._by_node_path(watched)
         if watched and self.node_path is False:
             now_s = yield from self._by_exec(watched)
-        self.sampled_s = max(now_s, self.sampled_s)
         return now_s
 
     def _by_node_path(self, pods: list[Pod]) -> Flow[float]:

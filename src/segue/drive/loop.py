@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from segue.drain.judge import Policy
-from segue.drive.evidence import FULL_RATE_S, Collector
+from segue.drive.evidence import Collector
 from segue.drive.flow import Flow, Progress, Sleep, ask, error_of
 from segue.drive.journal import ActionEntry, Journal
 from segue.drive.observe import Observer
@@ -52,6 +52,7 @@ class Drive:
     journal: Journal = field(default_factory=Journal)
     refused_in_a_row: int = 0
     said: str = ""
+    now_s: float = 0.0
 
     def run(self) -> Flow[Outcome]:
         """Until the end."""
@@ -127,12 +128,17 @@ class Drive:
 
     def _wait(self, decision: Decision, snapshot: Snapshot, collector: Collector) -> Flow[Snapshot]:
         """Sleep as decided, sampling; a fresh snapshot, or while draining the same one with newer evidence."""
-        answer = yield Sleep(for_s=FULL_RATE_S if decision.drains else decision.wake_in_s)
+        pause_s = decision.wake_in_s
+        if decision.drains:
+            pause_s = collector.next_in_s(self.now_s)
+        answer = yield Sleep(for_s=pause_s)
+        self.now_s = answer.now_s
         if not decision.drains:
             return (yield from self._look(snapshot, collector))
         if self.observer.drain_began_s is None:
             self.observer.drain_began_s = answer.now_s
-        now_s = yield from collector.sample(_watched(snapshot, decision.drains), snapshot)
+        now_s = yield from collector.sample(_watched(snapshot, decision.drains), snapshot, answer.now_s)
+        self.now_s = now_s
         evidence = collector.evidence(now_s, self.observer.drain_began_s)
         self.observer.evidence = evidence
         draining = replace(snapshot, evidence=evidence, drain_began_s=self.observer.drain_began_s)
@@ -146,10 +152,12 @@ class Drive:
         if before.mine and before.lease is not None and before.now_s - before.lease.renewed_s > RENEW_AFTER_S:
             # A refused renewal means that the Lease has changed: the next snapshot tells.
             yield from ask(request_of(take_lease(self.observer.name, before)))
-        if before.memory is not None and collector.due(before.now_s, full_rate=False):
-            now_s = yield from collector.sample(_watched(before, ""), before)
+        if before.memory is not None and collector.due(before.now_s):
+            now_s = yield from collector.sample(_watched(before, ""), before, before.now_s)
             self.observer.evidence = collector.evidence(now_s, self.observer.drain_began_s)
-        return (yield from self.observer.observe())
+        snapshot = yield from self.observer.observe()
+        self.now_s = snapshot.now_s
+        return snapshot
 
 
 def _is_news(response: ApiResponse) -> bool:

@@ -107,6 +107,12 @@ def manifest_fault(document: Document, response: ApiResponse) -> SegueError:
         if response.code == 404 and isinstance(error, StatusError):
             return ManifestError(error.message, place=document.place("metadata.namespace"), remedy="create it first")
         return error
+    found = _QUOTED_FIELD.search(error.message)
+    if found:
+        said = error.message.partition("strict decoding error: ")[2] or error.message
+        return ManifestError(
+            said, place=document.place(_clean(found.group(1))), remedy="check the spelling and the indentation"
+        )
     causes = (response.body.get("details") or {}).get("causes") or []
     if causes:
         first = causes[0]
@@ -119,11 +125,6 @@ def manifest_fault(document: Document, response: ApiResponse) -> SegueError:
             remedy=remedy if immutable else "correct the value",
         )
     message = error.message
-    found = _QUOTED_FIELD.search(message)
-    if found:
-        return ManifestError(
-            message, place=document.place(_clean(found.group(1))), remedy="check the spelling and the indentation"
-        )
     found = _GO_FIELD.search(message)
     path = next((group for group in found.groups() if group), "") if found else ""
     return ManifestError(message, place=document.place(_clean(path)), remedy="correct the value")

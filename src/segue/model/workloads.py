@@ -279,6 +279,17 @@ class Pod:
         return is_terminating(self.obj)
 
     @property
+    def deletion_began_s(self) -> float:
+        """When its deletion was asked for: deletionTimestamp lies one grace later (T1)."""
+        metadata = self.obj["metadata"]
+        return _when(metadata.get("deletionTimestamp")) - float(metadata.get("deletionGracePeriodSeconds") or 0)
+
+    @property
+    def never_served(self) -> bool:
+        """Whether it began to end before it was ever Ready: no Service can have sent to it (E1)."""
+        return self.terminating and (not is_ready(self.obj) or self.ready_since_s > self.deletion_began_s)
+
+    @property
     def ended(self) -> bool:
         """Whether its phase is terminal."""
         return self.obj.get("status", {}).get("phase") in {"Succeeded", "Failed"}

@@ -156,9 +156,10 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndPod:
-    """Delete one pod, with its own grace."""
+    """Delete one pod, with its own grace unless a shorter one is said."""
 
     pod: Pod
+    grace_s: int | None = None
 
 
 Action: TypeAlias = (
@@ -224,8 +225,8 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _patch_deployment(deployment, {"replicas": replicas}, deployment)
         case Orphan():
             return _orphan(action)
-        case EndPod(pod=pod):
-            return _delete(pod.obj, "v1", "pods")
+        case EndPod(pod=pod, grace_s=grace_s):
+            return _delete(pod.obj, "v1", "pods", {} if grace_s is None else {"gracePeriodSeconds": grace_s})
         case _:
             assert_never(action)
 
@@ -265,8 +266,10 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"scale Deployment {deployment.name} from {deployment.replicas} to {replicas}"
         case Orphan(pod=pod):
             return f"take pod {pod.name} out of traffic, alive"
-        case EndPod(pod=pod):
+        case EndPod(pod=pod, grace_s=None):
             return f"end pod {pod.name}"
+        case EndPod(pod=pod, grace_s=grace_s):
+            return f"end pod {pod.name}, which never served, within {grace_s} s"
         case _:
             assert_never(action)
 
@@ -346,9 +349,9 @@ def _relabel(obj: Obj, *, labels: Obj, annotations: Obj) -> ApiRequest:
     return _patch(obj, "apps/v1", "replicasets", operations)
 
 
-def _delete(obj: Obj, api_version: str, plural: str) -> ApiRequest:
+def _delete(obj: Obj, api_version: str, plural: str, options: Obj | None = None) -> ApiRequest:
     guard: Obj = {"preconditions": {"uid": obj["metadata"].get("uid")}}
-    body: Obj = {"kind": "DeleteOptions", "apiVersion": "v1", **guard}
+    body: Obj = {"kind": "DeleteOptions", "apiVersion": "v1", **guard, **(options or {})}
     return ApiRequest(method="DELETE", path=_path(obj, api_version, plural), body=body)
 
 

@@ -320,7 +320,11 @@ def finish(snapshot: Snapshot, memory: Memory) -> Decision:
     )
     if pinned:
         return act(*pinned, because="only the new version is left", barrier="the old ReplicaSet is at 0 and attached")
-    leaving = [pod for pod in snapshot.pods_of(memory.old_hash) if not pod.ended]
+    leaving = [
+        pod
+        for pod in snapshot.pods_of(memory.old_hash)
+        if not pod.ended and (not pod.terminating or pod.deletion_began_s >= int(memory.begun_s))
+    ]
     if leaving:
         return wait(f"{len(leaving)} old pods are ending, within their own grace")
     return act(Forget(deployment=deployment), because="the last old pod is gone")

@@ -65,6 +65,15 @@ def _reached(plan: Plan, snapshot: Snapshot) -> bool:
     return snapshot.deployment.replicas == plan.wanted == ready == len(owned) and not orphans
 
 
+def _is_surplus(snapshot: Snapshot, pod: Pod) -> bool:
+    """A replacement that was ended at once. Told to end before its process could listen for SIGTERM it would sit out
+    its whole grace (X6)."""
+    memory = snapshot.memory
+    grace_s = float(pod.obj["metadata"].get("deletionGracePeriodSeconds") or 0)
+    fresh = memory is not None and pod.created_s >= int(memory.begun_s)
+    return fresh and pod.never_served and not pod.ended and grace_s > 1 and ORPHAN_OF not in pod.labels
+
+
 def _is_over(pod: Pod) -> bool:
     return pod.ended and pod.terminating  # one that ended by its own deadline still has to be deleted
 
@@ -78,6 +87,9 @@ def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
         shrink = _shrink(plan, snapshot, owned, orphans)
         if shrink is not None:
             return shrink
+    surplus = tuple(EndPod(pod=pod, grace_s=1) for pod in snapshot.pods if _is_surplus(snapshot, pod))
+    if surplus:
+        return act(*surplus, because="it took an orphan's place for a moment and was never Ready")
     drained = _drain(plan, snapshot, orphans)
     if drained is not None:
         return drained
