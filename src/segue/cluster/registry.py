@@ -401,8 +401,11 @@ class Registry:
         changed["metadata"] = {**changed["metadata"], "resourceVersion": version_of(before)}
         if changed == before:
             return before
+        # What did not change is shared with the state before: kept events cost what changed, not whole objects.
+        changed = {key: before[key] if before.get(key) == value else value for key, value in changed.items()}
         if kind.generation and _meaning(changed) != _meaning(before):
-            changed["metadata"]["generation"] = before["metadata"].get("generation", 1) + 1
+            generation = before["metadata"].get("generation", 1) + 1
+            changed["metadata"] = {**changed["metadata"], "generation": generation}
         if options.dry_run:
             return changed
         if is_finished(kind.resource, changed):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from segue.cluster.registry import Options
+from segue.cluster.registry import Options, Patch
 from segue.cluster.writes import Create, Delete, Say, Update
 from segue.model.errors import StatusError
+from segue.model.http import STRATEGIC_PATCH
 from segue.model.objects import Obj, Ref, copy_of
 from tests.unit.cluster.api_world import DEPLOYMENTS, ApiWorld, deployment, service
 
@@ -53,6 +54,20 @@ def test_a_changed_spec_counts_a_generation_and_a_changed_status_does_not() -> N
 
     assert (scaled["metadata"]["generation"], told["metadata"]["generation"]) == (2, 2)
     assert told["status"] == {"replicas": 3}
+
+
+def test_a_stored_object_is_never_changed_by_its_successor() -> None:
+    world = ApiWorld()
+    made = make(world)
+    remembered = copy_of(made)
+    world.registry.update(DEPLOYMENTS, {**made, "spec": {**made["spec"], "replicas": 3}})
+    world.registry.patch(
+        Ref(resource=DEPLOYMENTS, namespace="default", name="web"),
+        Patch(content_type=STRATEGIC_PATCH, body={"metadata": {"labels": {"x": "y"}}, "spec": {"paused": True}}),
+    )
+    world.registry.delete(Ref(resource=DEPLOYMENTS, namespace="default", name="web"), propagation="Foreground")
+
+    assert made == remembered
 
 
 def test_a_plain_update_leaves_the_status_and_a_status_update_leaves_the_spec() -> None:
@@ -259,6 +274,21 @@ def test_equal_sayings_are_counted_up_and_others_are_not() -> None:
     counts = [event["count"] for event in world.store.all_of("events")]
 
     assert sorted(counts) == [1, 2]
+
+
+def test_a_secret_that_is_not_base64_is_refused_and_its_content_not_repeated() -> None:
+    found = refusal(ApiWorld(), "secrets", {"metadata": {"name": "s"}, "data": {"k": "not base64!"}})
+
+    assert found.code == 422 and "not base64!" not in found.message
+
+
+def test_what_an_update_leaves_alone_is_not_kept_twice() -> None:
+    world = ApiWorld()
+    made = make(world)
+    labelled = copy_of(made)
+    labelled["metadata"]["labels"] = {"a": "b"}
+
+    assert world.registry.update(DEPLOYMENTS, labelled)["spec"] is made["spec"]
 
 
 def test_a_bare_service_is_a_cluster_ip_of_the_range() -> None:

@@ -19,6 +19,7 @@ from segue.cluster.validation.workloads import (
     deployment_causes,
     lease_causes,
     replica_set_causes,
+    secret_causes,
     secret_update_causes,
     workload_causes,
     workload_update_causes,
@@ -48,6 +49,7 @@ def update_causes(kind: Kind, obj: Obj, before: Obj) -> list[Cause]:
 
 _RULES: dict[str, Rule] = {
     "pods": pod_causes,
+    "secrets": secret_causes,
     "services": service_causes,
     "deployments.apps": deployment_causes,
     "replicasets.apps": replica_set_causes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 
@@ -90,6 +91,17 @@ def config_map_update_causes(obj: Obj, before: Obj) -> list[Cause]:
         for key in ("data", "binaryData")
         if obj.get(key) != before.get(key)
     ]
+
+
+def secret_causes(obj: Obj) -> list[Cause]:
+    """A Secret's data is base64."""
+    causes: list[Cause] = []
+    for key, value in (obj.get("data") or {}).items():
+        try:
+            base64.b64decode(value, validate=True)
+        except ValueError:
+            causes.append(invalid_value(f"data[{key}]", "<secret contents redacted>", "must be base64"))
+    return causes
 
 
 def lease_causes(obj: Obj) -> list[Cause]:
