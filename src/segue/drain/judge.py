@@ -7,7 +7,8 @@ Rule 1: rates are kept per sender, never pooled: one rare client hides behind a 
 Rule 2: a connection is live while it owes an answer (C2) or carried bytes within its own window (C3). Idle keep-alive
 is not live. Where bytes cannot be seen, an established connection counts as live.
 Rule 3: the kubelet's probes are connections too. They are taken out by their rhythm (P2: fixed period and phase),
-never by their number alone.
+never by their number alone, and never where the source is seen and is not the node. What is left: where sources
+cannot be seen, a client as rare as a probe passes for one until the probe's own period has gone round.
 Never asks the time and never opens anything.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from segue.drain.samples import Connection, Sample
@@ -87,6 +88,20 @@ NOTHING_SEEN = Evidence(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """New connections between two samples."""
+
+    at_s: float
+    count: int
+    seen: Mapping[str, int] = field(default_factory=dict)  # new connections by source, the node's left out
+
+    @property
+    def foreign(self) -> int:
+        """How many are surely no probes."""
+        return min(self.count, sum(self.seen.values()))
+
+
 @dataclass(slots=True, kw_only=True)
 class _Tracked:
     """One connection over time."""
@@ -104,7 +119,7 @@ class Watch:
     receiver: Receiver
     began_s: float | None = None
     last: Sample | None = None
-    arrivals: deque[tuple[float, int]] = field(default_factory=deque)
+    arrivals: deque[Arrived] = field(default_factory=deque)
     senders: dict[str, int] = field(default_factory=dict)
     tracked: dict[tuple[int, str, int], _Tracked] = field(default_factory=dict)
 
@@ -114,20 +129,25 @@ class Watch:
             # A counter that goes backwards belongs to another network: start again (C6).
             self.began_s = sample.at_s
             self.arrivals.clear()
-        elif sample.passive_opens > self.last.passive_opens:
-            self.arrivals.append((sample.at_s, sample.passive_opens - self.last.passive_opens))
-        while self.arrivals and self.arrivals[0][0] < sample.at_s - LOOK_BACK_S:
+        seen = self._track(sample)
+        if self.last is not None and sample.passive_opens > self.last.passive_opens:
+            count = sample.passive_opens - self.last.passive_opens
+            self.arrivals.append(Arrived(at_s=sample.at_s, count=count, seen=seen))
+        while self.arrivals and self.arrivals[0].at_s < sample.at_s - LOOK_BACK_S:
             self.arrivals.popleft()
-        self._track(sample)
         self.last = sample
 
-    def _track(self, sample: Sample) -> None:
+    def _track(self, sample: Sample) -> dict[str, int]:
+        """Follow each connection; the new ones by source, the node's own addresses left out."""
+        fresh: dict[str, int] = {}
         present: dict[tuple[int, str, int], _Tracked] = {}
         for connection in self._served(sample.connections):
             carried = _bytes_of(connection)
             known = self.tracked.get(connection.key)
             if known is None:
                 self.senders[connection.remote] = self.senders.get(connection.remote, 0) + 1
+                if connection.remote not in self.receiver.node_addresses:
+                    fresh[connection.remote] = fresh.get(connection.remote, 0) + 1
                 moved_s = sample.at_s - _idle_s(connection)
                 present[connection.key] = _Tracked(seen_s=moved_s, moved_s=moved_s, carried=carried)
                 continue
@@ -137,6 +157,7 @@ class Watch:
                 known.moved_s, known.carried = moved_s, carried
             present[connection.key] = known
         self.tracked = present
+        return fresh
 
     def _served(self, connections: Sequence[Connection]) -> list[Connection]:
         """Connections to ports that a Service targets, from outside the pod (C5)."""
@@ -151,10 +172,10 @@ class Watch:
         if self.last is None or self.began_s is None:
             return NOTHING_SEEN
         arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
-        last_s = max((at_s for at_s, _ in arrived), default=self.began_s)
+        last_s = max((one.at_s for one in arrived), default=self.began_s)
         silent_s = max(0.0, now_s - max(last_s, since_s, self.began_s))
         rate = self._rate(arrived, last_s)
-        window_s = self._window_s(arrived, rate, policy)
+        window_s = self._window_s(arrived, rate, since_s, policy)
         live = self._live(now_s, policy)
         enough = window_s <= policy.timer_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
@@ -171,35 +192,38 @@ class Watch:
             needed_s=needed_s,
             live=len(live),
             rate=rate,
-            arrivals=sum(count for at_s, count in arrived if at_s > since_s),
+            arrivals=sum(one.count for one in arrived if one.at_s > since_s),
             peers=tuple(f"{connection.remote}:{connection.remote_port}" for connection in live),
         )
 
-    def _rate(self, arrived: Sequence[tuple[float, int]], last_s: float) -> float:
+    def _rate(self, arrived: Sequence[Arrived], last_s: float) -> float:
         assert self.began_s is not None
-        first_s = arrived[0][0] if arrived else self.began_s
+        first_s = arrived[0].at_s if arrived else self.began_s
         watched_s = last_s - max(self.began_s, min(first_s, last_s - 1.0))
-        total = sum(count for _, count in arrived)
+        total = sum(one.count for one in arrived)
         return total / watched_s if total >= SAMPLES_FOR_A_RATE and watched_s > 0 else 0.0
 
-    def _window_s(self, arrived: Sequence[tuple[float, int]], rate: float, policy: Policy) -> float:
+    def _window_s(self, arrived: Sequence[Arrived], rate: float, since_s: float, policy: Policy) -> float:
         """How long every sender must have been silent; infinite where one is too rare to judge."""
-        total = sum(count for _, count in arrived)
         if not rate:
             return math.inf
-        senders = {
-            remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses
+        total = sum(one.count for one in arrived)
+        still = _still_sending(arrived, since_s)
+        before = {
+            remote: count
+            for remote, count in self.senders.items()
+            if remote not in self.receiver.node_addresses and remote not in still
         }
-        seen = sum(senders.values())
-        if not seen:
+        seen = sum(before.values())
+        rates = list(still.values())
+        if before:
+            rarest = min(before.values())
+            rates.append(rate * rarest / seen if rarest / seen * total >= SAMPLES_FOR_A_RATE else 0.0)
+        elif not still:
             # The source is hidden (masqueraded, or too short-lived to be seen): each node may be a sender.
-            slowest = rate / max(1, self.receiver.nodes)
-        else:
-            rarest = min(senders.values())
-            if rarest / seen * total < SAMPLES_FOR_A_RATE:
-                return math.inf
-            slowest = rate * rarest / seen
-        return -math.log(policy.risk) / slowest
+            rates.append(rate / max(1, self.receiver.nodes))
+        slowest = min(rates)
+        return -math.log(policy.risk) / slowest if slowest else math.inf
 
     def _live(self, now_s: float, policy: Policy) -> list[Connection]:
         assert self.last is not None
@@ -269,7 +293,20 @@ class _Rhythm:
         return turns >= 1 and abs(back_s - turns * self.period_s) <= slack_s
 
 
-def _without_probes(arrivals: Sequence[tuple[float, int]], periods_s: Sequence[float]) -> list[tuple[float, int]]:
+def _still_sending(arrived: Sequence[Arrived], since_s: float) -> dict[str, float]:
+    """Rates of the senders seen after the switch: each by its own arrivals, scaled to those nobody saw."""
+    late = [one for one in arrived if one.at_s > since_s]
+    seen: dict[str, int] = {}
+    last_s: dict[str, float] = {}
+    for one in late:
+        for remote, count in one.seen.items():
+            seen[remote] = seen.get(remote, 0) + count
+            last_s[remote] = one.at_s
+    scale = max(1.0, sum(one.count for one in late) / sum(seen.values())) if seen else 1.0
+    return {remote: count * scale / max(0.1, last_s[remote] - since_s) for remote, count in seen.items()}
+
+
+def _without_probes(arrivals: Sequence[Arrived], periods_s: Sequence[float]) -> list[Arrived]:
     """Arrivals that no probe explains, oldest first.
 
     Walks back from now, because the phase of a probe can only be learnt where the traffic has gone. Before the first
@@ -278,14 +315,14 @@ def _without_probes(arrivals: Sequence[tuple[float, int]], periods_s: Sequence[f
     rhythms = [_Rhythm(period_s=period_s) for period_s in periods_s]
     rows = list(arrivals)
     while rows:
-        at_s, count = rows[-1]
-        left = count
+        row = rows[-1]
+        left = row.count
         for rhythm in sorted(rhythms, key=lambda r: r.at_s is None):
-            if left and rhythm.explains(at_s):
-                rhythm.at_s = at_s
+            if left > row.foreign and rhythm.explains(row.at_s):
+                rhythm.at_s = row.at_s
                 left -= 1
         if left:
-            rows[-1] = (at_s, left)
+            rows[-1] = replace(row, count=left)
             return rows
         rows.pop()
     return rows

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from segue.drain.judge import Policy
-from segue.drive.flow import Flow, Progress, ask, body_of, error_of, get
+from segue.drive.flow import Flow, Progress, ask, body_of, get
 from segue.drive.loop import Drive, Outcome
 from segue.drive.observe import Observer
 from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
-from segue.model.errors import Conflict, ManifestError, Refused, StatusError
+from segue.model.errors import Conflict, ManifestError, Refused
 from segue.model.manifest import Document
 from segue.model.objects import Obj
 from segue.model.workloads import Deployment, ReplicaSet
@@ -286,13 +286,3 @@ def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
     run = Drive(observer=observer, decide=partial(decide_abort, plan), policy=driver.policy)
     return (yield from run.run())
-
-
-def events_of(namespace: str, names: set[str]) -> Flow[list[Obj]]:
-    """Warning events about these objects, newest last."""
-    _, (answer,) = yield from ask(get(f"/api/v1/namespaces/{namespace}/events"))
-    if answer.code >= 400:
-        raise error_of(answer, "listing events") if answer.code == 401 else StatusError(answer.code, "", "no events")
-    rows = [row for row in answer.body.get("items") or [] if row.get("involvedObject", {}).get("name") in names]
-    warnings = [row for row in rows if row.get("type") == "Warning"]
-    return sorted(warnings, key=lambda row: str(row.get("lastTimestamp") or row.get("eventTime") or ""))

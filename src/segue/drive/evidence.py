@@ -88,6 +88,7 @@ class Collector:
 
 def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:
     ports = frozenset[int]().union(*(service.target_ports(pod.obj) for service in snapshot.services))
+    # In a mesh or behind a masquerading node clients bear these addresses, too: then only the rhythm tells (C5).
     host = str(pod.obj.get("status", {}).get("hostIP") or "")
     gateway = pod.ip.rpartition(".")[0] + ".1"  # the usual bridge address, which probes come from
     return Receiver(

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from segue.drain.judge import Policy
 from segue.drive.evidence import Collector
-from segue.drive.flow import Flow, Progress, Sleep, ask, error_of
+from segue.drive.flow import Flow, Progress, Sleep, ask, error_of, get
 from segue.drive.journal import ActionEntry, Journal
 from segue.drive.observe import Observer
 from segue.model.http import ApiResponse
@@ -64,10 +64,12 @@ class Drive:
             yield from self._say(decision, snapshot)
             accepted = yield from self._perform(decision, snapshot)
             if decision.end is not None and accepted:
-                if isinstance(decision.end, Stopped):
+                end = decision.end
+                if isinstance(end, Stopped):
                     yield from self._let_go(snapshot)
+                    end = yield from self._with_events(end, snapshot)
                 ended_s = self.journal.actions[-1].ended_s if self.journal.actions else snapshot.now_s
-                return Outcome(end=decision.end, journal=self.journal, began_s=began_s, ended_s=ended_s)
+                return Outcome(end=end, journal=self.journal, began_s=began_s, ended_s=ended_s)
             if accepted and not decision.actions:
                 snapshot = yield from self._wait(decision, snapshot, collector)
             else:
@@ -125,6 +127,15 @@ class Drive:
     def _let_go(self, snapshot: Snapshot) -> Flow[None]:
         if snapshot.mine and snapshot.lease is not None:
             yield from ask(request_of(DropLease(lease=snapshot.lease)))
+
+    def _with_events(self, end: Stopped, snapshot: Snapshot) -> Flow[Stopped]:
+        """Add what the newest warnings about pods that are not Ready say: why a probe fails stands nowhere else."""
+        late = {pod.name for pod in snapshot.pods if pod.alive and not pod.ready}
+        _, (answer,) = yield from ask(get(f"/api/v1/namespaces/{self.observer.namespace}/events"))
+        rows = [row for row in answer.body.get("items") or [] if row.get("involvedObject", {}).get("name") in late]
+        said = {f"{row.get('reason')}: {row.get('message')}" for row in rows if row.get("type") == "Warning"}
+        fresh = sorted(text for text in said if text.partition(": ")[2] not in end.message)[:3]
+        return replace(end, message=f"{end.message}. Events: {'; '.join(fresh)}") if fresh else end
 
     def _wait(self, decision: Decision, snapshot: Snapshot, collector: Collector) -> Flow[Snapshot]:
         """Sleep as decided, sampling; a fresh snapshot, or while draining the same one with newer evidence."""

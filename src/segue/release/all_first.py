@@ -12,6 +12,8 @@ Rule 3: what ends serving pods is decided on the snapshot at hand, in which pin 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from segue.drain.judge import NOTHING_SEEN, ended
 from segue.model.workloads import Pod, ReplicaSet
 from segue.release.actions import (
@@ -219,13 +221,24 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
 
 def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Decision:
     late = [pod for pod in snapshot.alive_of(new.pod_hash) if not pod.ready]
-    reasons = "; ".join(f"{pod.name}: {pod.trouble()}" for pod in late[:5])
+    reasons = troubles_of(late)
     return stop(
         "unfinished",
         f"{ready} of {snapshot.deployment.replicas} new pods are Ready after {plan.timeout_s:g} s"
         + (f" ({reasons})" if reasons else "")
         + f"; the {len(snapshot.ready_of(plan.old_hash))} old pods keep serving",
         "repair and run the same command again, or go back with segue abort",
+    )
+
+
+def troubles_of(pods: Sequence[Pod]) -> str:
+    """Why pods are not Ready, equal reasons told once."""
+    by_reason: dict[str, list[str]] = {}
+    for pod in pods:
+        by_reason.setdefault(pod.trouble(), []).append(pod.name)
+    return "; ".join(
+        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {reason}"
+        for reason, names in by_reason.items()
     )
 
 

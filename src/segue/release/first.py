@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.release.all_first import leave
+from segue.release.all_first import leave, troubles_of
 from segue.release.decision import Decision, stop, wait
 from segue.release.memory import Memory
 from segue.release.snapshot import Snapshot
@@ -25,7 +25,7 @@ def decide_first(deadline_s: float, timeout_s: float, snapshot: Snapshot, _: Mem
             return leave(snapshot, message)
     if snapshot.now_s > deadline_s:
         pods = snapshot.alive_of(new.pod_hash) if new is not None else ()
-        reasons = "; ".join(f"{pod.name}: {pod.trouble()}" for pod in pods if not pod.ready)
+        reasons = troubles_of([pod for pod in pods if not pod.ready])
         return stop(
             "unfinished",
             f"{len(ready)} of {deployment.replicas} pods are Ready after {timeout_s:g} s ({reasons})",

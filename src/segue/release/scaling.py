@@ -13,7 +13,7 @@ from __future__ import annotations
 from segue.drain.judge import NOTHING_SEEN, ended
 from segue.model.workloads import HASH_LABEL, Pod
 from segue.release.actions import ORPHAN_OF, EndPod, Forget, Orphan, Remember, ScaleTo
-from segue.release.all_first import leave, take_lease
+from segue.release.all_first import leave, take_lease, troubles_of
 from segue.release.decision import LOOK_AGAIN_S, Decision, PodDrained, act, stop, wait
 from segue.release.memory import Memory
 from segue.release.plan import Plan
@@ -183,7 +183,7 @@ def _drain(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> Decision
 
 
 def _give_up(plan: Plan, owned: list[Pod]) -> Decision:
-    reasons = "; ".join(f"{pod.name}: {pod.trouble()}" for pod in owned if not pod.ready)
+    reasons = troubles_of([pod for pod in owned if not pod.ready])
     return stop(
         "unfinished",
         f"not all of {plan.wanted} pods are Ready after {plan.timeout_s:g} s ({reasons})",

@@ -1,0 +1,54 @@
+"""Samples as the two sources give them."""
+
+from __future__ import annotations
+
+from segue.drain.samples import from_node_path, from_proc
+
+SNMP = """Ip: Forwarding DefaultTTL
+Ip: 1 64
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails
+Tcp: 1 200 120000 -1 12 345 0
+"""
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:2712 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0200F40A:2712 0100F40A:9C40 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 20 4 30 10 -1
+"""
+TCP6 = """  sl  local_address                         remote_address                        st tx_queue rx_queue tr
+   0: 0000000000000000FFFF00000200F40A:2712 0000000000000000FFFF00000500F40A:9C41 08 00000000:00000000 00:0 0 0 0 3
+"""
+
+
+def test_proc_files_are_read_with_addresses_and_states() -> None:
+    sample = from_proc(SNMP + TCP + TCP6, 3.0)
+
+    assert sample is not None
+    assert sample.passive_opens == 345
+    assert [(c.local_port, c.remote, c.remote_port, c.state) for c in sample.connections] == [
+        (10002, "10.244.0.1", 40000, "ESTABLISHED"),
+        (10002, "10.244.0.5", 40001, "CLOSE_WAIT"),
+    ]
+    assert sample.connections[0].bytes_received is None
+
+
+def test_half_a_text_is_no_sample() -> None:
+    assert from_proc(SNMP, 3.0) is None
+    assert from_proc(TCP, 3.0) is None
+    assert from_proc("cat: can't open '/proc/net/snmp'", 3.0) is None
+
+
+def test_the_node_path_says_bytes_and_idle_times() -> None:
+    row = {
+        "localPort": 10002,
+        "remote": "10.244.0.1",
+        "remotePort": 4000,
+        "state": "established",
+        "bytesReceived": 10,
+        "bytesSent": 0,
+        "idleReceivedMs": 1500,
+        "idleSentMs": None,
+    }
+    sample = from_node_path({"passiveOpens": 7, "connections": [row]}, 1.0)
+    (found,) = sample.connections
+
+    assert (sample.passive_opens, found.state, found.bytes_sent) == (7, "ESTABLISHED", 0)
+    assert (found.idle_received_s, found.idle_sent_s) == (1.5, None)
