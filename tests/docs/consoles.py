@@ -1,13 +1,15 @@
-"""Docs that can be run are run: `console` blocks of a page, one after the other, in a shell of their own.
+"""Docs that can be run are run: the blocks of a page, one after the other, each in a shell of its own.
 
-A line `$ command` is executed, the lines below it are what it prints; a line `...` stands for any lines, `...` inside a
-line for any text. A page may hold `<!-- full -->`: then it takes long and runs in `make test-full` only.
+In a `console` block a line `$ command` is executed, and the lines below it are what it prints; a line `...` stands for
+any lines, `...` inside a line for any text. An `sh` block is run as a whole and must succeed, whatever it prints; one
+that calls `make` is left to the tests of those commands. A page may hold `<!-- full -->`: then it takes long and runs in
+`make test-full` only.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -18,23 +20,26 @@ class Command:
     page: Path
     line: int
     text: str
-    expected: tuple[str, ...]
+    expected: tuple[str, ...] | None  # None: anything, as long as it succeeds
 
 
 def commands_of(page: Path) -> list[Command]:
     """The commands of a page in order."""
     found: list[Command] = []
     lines = page.read_text().splitlines()
-    inside = False
+    fence = ""
     for number, line in enumerate(lines, 1):
         if line.startswith("```"):
-            inside = not inside and line == "```console"
-        elif inside and line.startswith("$ "):
+            fence = "" if fence else line
+            if fence == "```sh":
+                found.append(Command(page=page, line=number, text="set -e", expected=None))
+        elif fence == "```sh":
+            found[-1] = replace(found[-1], text=f"{found[-1].text}\n{line}")
+        elif fence == "```console" and line.startswith("$ "):
             found.append(Command(page=page, line=number, text=line[2:], expected=()))
-        elif inside and found:
-            last = found[-1]
-            found[-1] = Command(page=page, line=last.line, text=last.text, expected=(*last.expected, line))
-    return found
+        elif fence == "```console" and found:
+            found[-1] = replace(found[-1], expected=(*(found[-1].expected or ()), line))
+    return [command for command in found if "\nmake " not in command.text]
 
 
 def matches(expected: tuple[str, ...], printed: str) -> bool:
