@@ -123,7 +123,7 @@ class World:
         self.chance = CountingChance()
         self.store = Store()
         self.registry = Registry(self.store, self.clock, self.chance)
-        ports = ApiPorts(clock=self.clock, timeline=lambda _: {}, cluster=dict)
+        ports = ApiPorts(clock=self.clock, timeline=lambda _: {}, cluster=dict, flows=lambda _: {})
         self.api = ApiServer(self.registry, self.store, ports)
         self.manager = Manager(self.store, self.registry, self.chance)
         self.sent = 0.0

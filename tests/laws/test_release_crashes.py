@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.laws.release_world import Killed, World, driver, manifest
 
 from segue.drive.command import Driver, abort, prepare, release, scale, undo
 from segue.drive.flow import Flow
@@ -14,6 +13,7 @@ from segue.model.manifest import parse
 from segue.model.objects import labels_of
 from segue.release.decision import Done
 from segue.release.laws import Broken, Seen, check_ends, check_moment, check_traces
+from tests.laws.release_world import Killed, World, driver, manifest
 
 COMMANDS = ["release", "undo", "scale", "abort"]
 
