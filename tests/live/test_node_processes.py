@@ -132,6 +132,8 @@ def test_with_a_grace_of_one_second_it_does_not(mode: str) -> None:
         world.delete("web", grace_s=1)
 
         assert await slow == ""
+        # The client may hear of the kill before the agent is told that the signal went out.
+        await world.until(lambda: world.recording.of(What.SIGKILL_SENT) != [])
         assert world.at_s(What.SIGKILL_SENT) - world.at_s(What.SIGTERM_SENT) == pytest.approx(2.0, abs=0.3)
 
     run_on_node(body, mode=mode)
