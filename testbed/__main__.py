@@ -23,7 +23,7 @@ from segue.host.state import Running, read_running
 from segue.model.errors import ClusterUnreachable, SegueError, UsageError
 from testbed.building import build_all
 from testbed.ending import down
-from testbed.images import PythonApp, python_image, static_image
+from testbed.image_recipes import PythonApp, python_image, static_image
 from testbed.layout import CONTAINERD_SOCKET, Bed, bed
 from testbed.oci import write_archive
 from testbed.starting import Wish, import_command, read_started, up

@@ -130,6 +130,9 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor
 [grpc]
   address = "{CONTAINERD_SOCKET}"
 
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/var/lib/containerd/opt"
+
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "{plan.snapshotter}"
 [plugins."io.containerd.cri.v1.images".pinned_images]
@@ -163,6 +166,7 @@ def _kubelet(bed: Bed) -> dict[str, object]:
         "tlsCertFile": str(bed.pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(bed.pki / "kubelet-server.key"),
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "volumePluginDir": "/var/lib/kubelet/volumeplugins",  # the default lies in the host's /usr
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(bed.configs / "resolv.conf"),

@@ -1,7 +1,7 @@
 """Image archives that containerd imports: files in, one tar out, the same bytes for the same files.
 
 A layout as the OCI image specification has it (`oci-layout`, `index.json`, `blobs/sha256/...`), with uncompressed
-layers: the archive never leaves the machine. Knows nothing of what is in an image; see images.
+layers: the archive never leaves the machine. Knows nothing of what is in an image; see image_recipes.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from testbed.building import build_all
 from testbed.configs import Plan, commands, files
 from testbed.dns import NAMESPACE, coredns_image, dns_objects
 from testbed.ending import down
-from testbed.images import bed_images
+from testbed.image_recipes import bed_images
 from testbed.layout import CONTAINERD_SOCKET, NODE_NAME, SOURCES, Bed
 from testbed.node import Orders
 from testbed.oci import write_archive

@@ -26,13 +26,14 @@ from testbed.configs import PAUSE_IMAGE
 from testbed.layout import SOURCES
 from testbed.oci import Entry, Image, file_entry
 
-TOOLS = ("sh", "cat", "sleep", "ls", "env", "kill", "ps", "touch", "rm", "grep", "head")
+TOOLS = ("sh", "hostname", "cat", "sleep", "ls", "env", "kill", "ps", "touch", "rm", "grep", "head")
 GRACE = "host.org/images/grace"
 GRACE_STATIC = "host.org/images/grace-static"
 VERSIONS = ("v0.1", "v0.2")
 _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 _ALWAYS = ("encodings",)  # found by name at any time, not by an import
+_BY_NAME = {"encodings.idna"}  # what a look-up of a host name loads
 _ONLY_STANDARD = "only the standard library can be imported there"
 _LOADED = """
 import sys
@@ -95,7 +96,7 @@ def python_image(name: str, app: PythonApp) -> Image:
 def standard_modules(app: PythonApp) -> list[Path]:
     """Files of the standard library that are loaded once the application's imports have been done."""
     library = Path(sysconfig.get_path("stdlib"))
-    names = sorted(imported_names(app.folder) - {file.stem for file in app.folder.iterdir()})
+    names = sorted((imported_names(app.folder) | _BY_NAME) - {file.stem for file in app.folder.iterdir()})
     # Asked of an interpreter, not read from sources: read, every module leads to every other
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LOADED, *names], capture_output=True, text=True, check=False
