@@ -1,17 +1,24 @@
 """How every command speaks: results on stdout, progress and errors on stderr, colours only on terminals.
 
-Never decides anything; takes values and prints them.
+Never decides anything; takes values and prints them. Lines are wrapped on terminals only: what a program reads stays
+one line per statement.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import textwrap
 from enum import StrEnum
+from typing import TextIO
 
 import msgspec
 
 from segue.model.errors import SegueError
 from segue.model.objects import Obj
+
+WIDTH_MAX = 100  # longer lines are hard to read, however wide the terminal is
 
 
 class Output(StrEnum):
@@ -20,6 +27,16 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether escapes may go there: a terminal that can show them, and nobody said NO_COLOR (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """How wide text may be."""
+    return max(40, min(WIDTH_MAX, shutil.get_terminal_size().columns))
 
 
 def say(text: str = "") -> None:
@@ -38,7 +55,7 @@ def emit(value: Obj | list[Obj], output: Output) -> None:
     if output is Output.YAML:
         import yaml  # noqa: PLC0415 - most commands never need it, and it costs start-up time
 
-        say(yaml.safe_dump(value, sort_keys=False).rstrip())
+        say(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
     else:
         say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
@@ -53,8 +70,20 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
 def complain(error: SegueError) -> int:
     """Print an error with its place and remedy; returns its exit code."""
     place = f"{error.place}: " if error.place and str(error.place) else ""
-    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
-    note(f"{red}error:{plain} {place}{error.message}")
-    if error.remedy:
-        note(f"  {error.remedy}")
+    text = _wrapped(f"error: {place}{error.message}")
+    if coloured(sys.stderr):
+        text = text.replace("error:", "\033[31merror:\033[0m", 1)
+    note(text)
+    for line in error.remedy.splitlines():
+        note(_wrapped(f"  {line}"))
     return error.exit_code
+
+
+def _wrapped(text: str) -> str:
+    """Broken between words where a terminal would break within them."""
+    if not sys.stderr.isatty():
+        return text
+    return "\n".join(
+        textwrap.fill(line, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
