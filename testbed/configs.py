@@ -26,6 +26,7 @@ from testbed.layout import (
 )
 
 PAUSE_IMAGE = "host.org/testbed/pause:v1"
+VOLUME_PLUGINS = "/var/lib/kubelet/volumeplugins"  # the default lies in the host's /usr, and is made there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ def commands(bed: Bed, plan: Plan) -> dict[str, list[str]]:
             "--allocate-node-cidrs=true",
             f"--cluster-cidr={POD_CIDR}",
             "--leader-elect=false",  # there is one of it
+            f"--flex-volume-plugin-dir={VOLUME_PLUGINS}",
         ],
         "kube-scheduler": [
             str(kube / "kube-scheduler"),
@@ -166,7 +168,7 @@ def _kubelet(bed: Bed) -> dict[str, object]:
         "tlsCertFile": str(bed.pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(bed.pki / "kubelet-server.key"),
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
-        "volumePluginDir": "/var/lib/kubelet/volumeplugins",  # the default lies in the host's /usr
+        "volumePluginDir": VOLUME_PLUGINS,
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(bed.configs / "resolv.conf"),
