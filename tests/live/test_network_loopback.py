@@ -38,7 +38,7 @@ class LoopbackWorld:
         self.recording = Recording()
         self.pods = LoopbackNetwork()
         self.flows = ProxyFlows(self.recording, self.clock)
-        self.target = ProxyTarget(self.pods, self.flows, SystemChance(), self.clock)
+        self.target = ProxyTarget(self.pods, self.flows, self.clock)
         self.table = RuleTable(node="node-1")
         self.servers: dict[str, asyncio.AbstractServer] = {}
 
@@ -116,6 +116,7 @@ def test_connections_spread_and_each_is_attributed_to_the_pod_that_answered() ->
         for _ in range(300):
             name, port = await world.ask()
             answered[port] = ips[name]
+        await until(lambda: len(world.recording) == 300)
         seen = {row.data["src_port"]: row.data["ip"] for row in world.recording.of(What.FLOW)}
 
         assert seen == answered

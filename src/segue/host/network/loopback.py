@@ -7,10 +7,12 @@ is refused by a detached address while something still listens there.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 
 from segue.host.doors import Attachment
-from segue.host.network.sockdiag import SocketView
+from segue.host.network.sockdiag import SocketRow, SocketView
 from segue.model.errors import HostError, StatusError
 from segue.model.objects import Obj
 
@@ -23,11 +25,22 @@ LESS_FAITHFUL = (
 )
 
 
+# All pods share one table of sockets: a look for one is a look for all. It costs milliseconds where connections that
+# have ended are remembered by the ten thousand, and a release looks at each of its pods ten times a second.
+_CONNECTIONS_FRESH_S = 0.05
+_LISTENERS_FRESH_S = 0.002
+
+
 class LoopbackNetwork:
     """Each pod an address of the loopback interface."""
 
     def __init__(self) -> None:
         self._view = SocketView()
+        self._listeners: frozenset[tuple[str, int]] = frozenset()
+        self._listeners_until_s = 0.0
+        self._rows: dict[str, list[SocketRow]] = {}  # by local address
+        self._rows_until_s = 0.0
+        self.before_look: Callable[[], None] = lambda: None  # lets the proxy tell of arrivals it has not told yet
         self._ips: dict[str, str] = {}
         self._last = -1  # handed out in turn: a stale client must not meet a new pod at an old address
         self._opened: Counter[str] = Counter()
@@ -52,15 +65,25 @@ class LoopbackNetwork:
     def listening_ports(self, pod_uid: str) -> frozenset[int]:
         """TCP ports on which something listens at the pod's address right now."""
         ip = self._ips.get(pod_uid)
-        return frozenset(port for address, port in self._view.listeners() if address == ip)
+        now_s = time.monotonic()
+        if now_s >= self._listeners_until_s:
+            self._listeners = self._view.listeners()
+            self._listeners_until_s = now_s + _LISTENERS_FRESH_S
+        return frozenset(port for address, port in self._listeners if address == ip)
 
     def traffic(self, pod_uid: str) -> Obj:
         """What connections at the pod's address carry; `passiveOpens` counts those that the proxy opened."""
         ip = self._ips.get(pod_uid)
         if ip is None:
             raise StatusError(404, "NotFound", "the pod has no network")
-        rows = [row.as_json() for row in self._view.connections() if row.local == ip]
-        return {"passiveOpens": self._opened[ip], "connections": rows}
+        self.before_look()
+        now_s = time.monotonic()
+        if now_s >= self._rows_until_s:
+            self._rows = {}
+            for row in self._view.connections():
+                self._rows.setdefault(row.local, []).append(row)
+            self._rows_until_s = now_s + _CONNECTIONS_FRESH_S
+        return {"passiveOpens": self._opened[ip], "connections": [row.as_json() for row in self._rows.get(ip, [])]}
 
     async def close(self) -> None:
         """Forget every pod."""

@@ -1,30 +1,40 @@
-"""Loopback mode's data plane: a proxy in user space that follows the same rule table as nftables.
+"""Loopback mode's data plane, the cluster's side of it: hands rule tables to the splicer, a process of its own.
 
-It must never decide on its own: which endpoints a connection may go to is the rule's, an even choice is the proxy's.
-Like the kernel it leaves established connections alone whatever the rules become (K6).
+It must never carry a byte itself: what the kernel does in namespace mode may not wait here for an API call or a probe,
+nor the other way round. It must never decide either: which endpoints a connection may go to is the rule's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 import struct
-from dataclasses import dataclass, field
-from typing import cast
+import subprocess
+import sys
+import time
+from pathlib import Path
 
-from segue.cluster.dataplane.rules import Endpoint, RuleTable, ServiceRule, Verdict, Way
+import msgspec
+
+import segue
+from segue.cluster.dataplane.rules import RuleTable, ServiceRule, Verdict, Way
 from segue.host.network.loopback import LoopbackNetwork
+from segue.host.network.splicer import Address, Given, Order, Tidings
+from segue.model.errors import HostError
 from segue.model.timeline import Happening, What
-from segue.ports import Chance, Clock, Recorder
+from segue.ports import Clock, Recorder
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST
-_BACKLOG = 4096
-_BUFFERED_BYTES = 1 << 18
+_ROOT = str(Path(segue.__file__).parent.parent)
+_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from segue.host.network import splicer; splicer.main({fd})"
+_APPLY_LIMIT_S = 5.0
+_SEND_LIMIT = struct.pack("ll", 1, 0)  # SO_SNDTIMEO: the splicer reads at once, unless somebody has stopped it
+_STOP_LIMIT_S = 2.0
 _log = logging.getLogger(__name__)
 
-Frontend = tuple[str, int]
+Wish = tuple[str, int, tuple[Address, ...]]  # verdict, affinity_s, endpoints
 
 
 class ProxyFlows:
@@ -33,230 +43,205 @@ class ProxyFlows:
     def __init__(self, recorder: Recorder, clock: Clock) -> None:
         self._recorder = recorder
         self._clock = clock
+        self._since_s = 0.0
         self.is_on = False
-        self.overruns = 0  # never: what the proxy does it knows
+        self.overruns = 0
 
     def start(self) -> None:
-        """Begin. Idempotent."""
-        self.is_on = True
+        """Begin; connections made from now on are recorded. Idempotent."""
+        if not self.is_on:
+            self.is_on, self._since_s = True, self._clock.now_s()
 
     def stop(self) -> None:
         """End. Idempotent."""
         self.is_on = False
 
-    def tell(self, client: Frontend, endpoint: Endpoint) -> None:
-        """A connection of `client` goes to `endpoint`."""
-        if self.is_on:
-            data = {"src_ip": client[0], "src_port": client[1], "ip": endpoint.ip, "port": endpoint.port}
-            self._recorder.record(
-                Happening(at_s=self._clock.now_s(), what=What.FLOW, pod=endpoint.pod, data=data),
-            )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Door:
-    """One frontend: what is done with its new connections, and its listener where it has one."""
-
-    way: Way
-    affinity_s: int
-    listener: socket.socket | None = None
-    stuck: dict[str, tuple[Endpoint, float]] = field(default_factory=dict)  # client -> endpoint, until when (K9)
+    def tell(self, rows: list[Given], pods: dict[Address, str]) -> None:
+        """These connections were given to pods; `error` says that the pod's side refused, so the client was reset."""
+        if not self.is_on:
+            return
+        offset_s = self._clock.now_s() - time.monotonic()
+        for given_s, src_ip, src_port, ip, port, error in rows:
+            at_s = given_s + offset_s
+            if at_s < self._since_s:
+                continue
+            data = {"src_ip": src_ip, "src_port": src_port, "ip": ip, "port": port}
+            if error:
+                data["error"] = error
+            pod = pods.get((ip, port), "")
+            self._recorder.record(Happening(at_s=at_s, what=What.FLOW, pod=pod, data=data))
 
 
 class ProxyTarget:
-    """Carries a rule table out by accepting and connecting."""
+    """Carries a rule table out through the splicer; starts that again where somebody has killed it."""
 
-    def __init__(self, network: LoopbackNetwork, flows: ProxyFlows, chance: Chance, clock: Clock) -> None:
+    def __init__(self, network: LoopbackNetwork, flows: ProxyFlows, clock: Clock) -> None:
         self._network = network
         self._flows = flows
-        self._chance = chance
         self._clock = clock
-        self._doors: dict[Frontend, _Door] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._heard = b""
+        self._number = 0
+        self._answers: dict[int, asyncio.Future[Tidings]] = {}
+        self._sent: dict[Address, Wish] = {}  # what the splicer was told and did
+        self._names: dict[Address, str] = {}  # endpoint -> pod, of this table and the one before
+        self._names_before: dict[Address, str] = {}
+        network.before_look = self._hear_all
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """The splicer's process, 0 where it does not run."""
+        return self._process.pid if self._process else 0
 
     async def apply(self, before: RuleTable, after: RuleTable, *, full: bool) -> None:
-        """Open, change and close frontends until they are as `after` says."""
-        wanted: dict[Frontend, tuple[Way, ServiceRule]] = {}
-        for rule in after.rules:
-            if rule.protocol != "tcp":
-                _log.warning("%s port %s: loopback mode does not carry UDP", rule.service, rule.port)
-                continue
-            wanted[rule.cluster_ip, rule.port] = (rule.internal, rule)
-            if rule.node_port:
-                wanted["127.0.0.1", rule.node_port] = (rule.external, rule)
-        for frontend in [one for one in self._doors if one not in wanted]:
-            self._shut(frontend, self._doors.pop(frontend))
-        for frontend, (way, rule) in wanted.items():
-            door = self._doors.setdefault(frontend, _Door(way=way, affinity_s=rule.affinity_s))
-            door.way, door.affinity_s = way, rule.affinity_s
-            if way.verdict is Verdict.REJECT:
-                self._shut(frontend, door)  # nobody listens: the kernel itself refuses, as K4 wants it
-            elif door.listener is None:
-                self._open(frontend, door, rule)
+        """Open, change and close frontends until they are as `after` says; returns once no older rule is followed."""
+        wanted = _wishes(after)
+        self._names_before, self._names = self._names, _names(after)
+        if self._control is None:
+            self._start()
+        full = full or not self._sent
+        changed = {at: wish for at, wish in wanted.items() if full or self._sent.get(at) != wish}
+        gone = self._sent.keys() - wanted.keys()
+        if not full and not changed and not gone:
+            return
+        self._sent = {at: wish for at, wish in self._sent.items() if at in wanted and at not in changed}
+        self._number += 1
+        answer = await self._ask(
+            {
+                "table": self._number,
+                "full": full,
+                "gone": sorted(gone),
+                "doors": [
+                    (*at, verdict, affinity_s, list(ends)) for at, (verdict, affinity_s, ends) in changed.items()
+                ],
+            }
+        )
+        failed = {(ip, port): why for ip, port, why in answer["failed"]}
+        for (ip, port), why in failed.items():
+            _log.warning("%s:%s is not reachable: %s", ip, port, why)
+        self._sent |= {at: wish for at, wish in changed.items() if at not in failed}
 
     async def tidy(self, before: RuleTable, after: RuleTable, *, full: bool) -> None:
         """Nothing is left behind by `apply`."""
 
     def close(self) -> None:
-        """Close every frontend and every connection."""
-        for frontend, door in self._doors.items():
-            self._shut(frontend, door)
-        self._doors.clear()
-        for task in list(self._tasks):
-            task.cancel()
+        """Close every frontend and every connection: the splicer ends with its control socket."""
+        self._lose()
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_LIMIT_S)
+            process.kill()
+            process.wait()
 
-    def _open(self, frontend: Frontend, door: _Door, rule: ServiceRule) -> None:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    def _start(self) -> None:
+        """Start the splicer; it is usable at once, for messages wait until it reads them."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_LIMIT)
+        with theirs:
+            program = _PROGRAM.format(root=_ROOT, fd=theirs.fileno())
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", program],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self._control, self._heard = ours, b""
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
+
+    async def _ask(self, order: Order) -> Tidings:
+        assert self._control is not None, "started before it is asked"
+        answer: asyncio.Future[Tidings] = asyncio.get_running_loop().create_future()
+        self._answers[order["table"]] = answer
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(frontend)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            listener.close()
-            _log.warning("%s is not reachable at %s:%s: %s", rule.service, *frontend, error.strerror)
-            return
-        listener.setblocking(False)
-        door.listener = listener
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, frontend, door)
+            self._control.sendall(json.dumps(order, separators=(",", ":")).encode() + b"\n")
+            return await asyncio.wait_for(answer, _APPLY_LIMIT_S)
+        except (OSError, TimeoutError) as error:
+            self._sent.clear()  # nobody knows what it did: the next table is told whole
+            raise HostError("the splicer, loopback mode's data path, does not follow") from error
+        finally:
+            self._answers.pop(order["table"], None)
 
-    def _shut(self, frontend: Frontend, door: _Door) -> None:
-        if door.listener is None:
-            return
-        self._accept(frontend, door)  # what the kernel has already accepted would be reset by closing (N1)
-        asyncio.get_running_loop().remove_reader(door.listener.fileno())
-        door.listener.close()
-        door.listener = None
+    def _hear_all(self) -> None:
+        """Take in what has been told: arrivals must not be counted later than somebody looks."""
+        if self._control is not None:
+            self._hear()
 
-    def _accept(self, frontend: Frontend, door: _Door) -> None:
-        assert door.listener is not None
+    def _hear(self) -> None:
+        assert self._control is not None, "nobody hears a closed socket"
         while True:
             try:
-                client, peer = door.listener.accept()
+                data = self._control.recv(1 << 18, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            except OSError as error:
-                _log.warning("accepting at %s:%s failed: %s", *frontend, error.strerror)
+            except OSError:
+                data = b""
+            if not data:
+                self._died()
                 return
-            client.setblocking(False)
-            task = asyncio.ensure_future(self._serve(client, cast("Frontend", peer), door))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            *lines, self._heard = (self._heard + data).split(b"\n")
+            for line in lines:
+                self._take(msgspec.json.decode(line, type=Tidings))
 
-    async def _serve(self, client: socket.socket, peer: Frontend, door: _Door) -> None:
-        """Choose, connect, then carry bytes; a refusal of the pod becomes a reset of the client."""
-        if door.way.verdict is Verdict.DROP or not door.way.endpoints:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                while await asyncio.get_running_loop().sock_recv(client, 4096):
-                    pass  # silence, until the client gives up
-            client.close()
+    def _take(self, tidings: Tidings) -> None:
+        if "applied" in tidings:
+            answer = self._answers.get(tidings["applied"])
+            if answer is not None and not answer.done():
+                answer.set_result(tidings)
             return
-        endpoint = self._choose(door, peer[0])
-        self._flows.tell(peer, endpoint)
-        loop = asyncio.get_running_loop()
-        backend = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        backend.setblocking(False)
-        try:
-            await loop.sock_connect(backend, (endpoint.ip, endpoint.port))
-        except OSError:
-            backend.close()
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            client.close()
+        rows = tidings["given"]
+        self._flows.overruns += bool(tidings.get("lost"))
+        for row in rows:
+            if not row[5]:
+                self._network.count_arrival(row[3])
+        self._flows.tell(rows, self._names_before | self._names)
+
+    def _died(self) -> None:
+        """Somebody killed it: every connection is cut, but new ones are to be served again at once."""
+        _log.error("the splicer, loopback mode's data path, was killed; it is started again")
+        self._lose()
+        if self._process is not None:
+            self._process.wait()
+        wishes, self._sent = self._sent, {}
+        self._start()
+        assert self._control is not None, "just started"
+        self._number += 1
+        doors = [(*at, verdict, affinity_s, list(ends)) for at, (verdict, affinity_s, ends) in wishes.items()]
+        order: Order = {"table": self._number, "full": True, "gone": [], "doors": doors}
+        with contextlib.suppress(OSError):
+            self._control.sendall(json.dumps(order).encode() + b"\n")
+
+    def _lose(self) -> None:
+        if self._control is None:
             return
-        self._network.count_arrival(endpoint.ip)
-        one, other = _Side(), _Side()
-        one.peer, other.peer = other, one
-        await loop.connect_accepted_socket(lambda: one, backend)
-        await loop.connect_accepted_socket(lambda: other, client)
-
-    def _choose(self, door: _Door, client: str) -> Endpoint:
-        ends = door.way.endpoints
-        if not door.affinity_s:
-            return ends[self._chance.below(len(ends))]
-        now_s = self._clock.now_s()
-        endpoint, until_s = door.stuck.get(client, (ends[0], 0.0))
-        if until_s < now_s or endpoint not in ends:
-            endpoint = ends[self._chance.below(len(ends))]
-        door.stuck[client] = (endpoint, now_s + door.affinity_s)
-        return endpoint
+        asyncio.get_running_loop().remove_reader(self._control.fileno())
+        self._control.close()
+        self._control = None
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError())
 
 
-class _Side(asyncio.Protocol):
-    """One of the two connections of a proxied one: what comes here goes out over there, its end too."""
+def _wishes(table: RuleTable) -> dict[Address, Wish]:
+    """What each frontend is to do; one without an endpoint is none, so that the kernel itself refuses (K4)."""
+    found: dict[Address, Wish] = {}
+    for rule in table.rules:
+        if rule.protocol != "tcp":
+            _log.warning("%s port %s: loopback mode does not carry UDP", rule.service, rule.port)
+            continue
+        _wish(found, (rule.cluster_ip, rule.port), rule.internal, rule)
+        if rule.node_port:
+            _wish(found, ("127.0.0.1", rule.node_port), rule.external, rule)
+    return found
 
-    def __init__(self) -> None:
-        self.peer: _Side | None = None
-        self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []  # came before the other side was wired
-        self._early_end = False
-        self._heard_end = False
-        self._finished = False
-        self._lost: Exception | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wired: send on what came before."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(_BUFFERED_BYTES)
-        for data in self._early:
-            self._transport.write(data)
-        if self._early_end:
-            self.send_end()
-        if self._finished:
-            self._finish(self._lost)
+def _wish(found: dict[Address, Wish], at: Address, way: Way, rule: ServiceRule) -> None:
+    if way.verdict is not Verdict.REJECT:
+        ends = tuple((endpoint.ip, endpoint.port) for endpoint in way.endpoints)
+        found[at] = (way.verdict.value, rule.affinity_s, ends)
 
-    def data_received(self, data: bytes) -> None:
-        """Pass on."""
-        assert self.peer is not None
-        self.peer.send(data)
 
-    def eof_received(self) -> bool:
-        """Pass the half-close on and stay open for the answer."""
-        assert self.peer is not None
-        self._heard_end = True
-        self.peer.send_end()
-        if self.peer._heard_end:  # both directions have ended, and nothing else would close the two
-            self._finish(None)
-            self.peer._finish(None)
-        return True
-
-    def pause_writing(self) -> None:
-        """The other side must slow down."""
-        if self.peer is not None and self.peer._transport is not None:
-            self.peer._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """The other side may go on."""
-        if self.peer is not None and self.peer._transport is not None:
-            self.peer._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """A reset is passed on as a reset, an end as an end."""
-        if self.peer is not None:
-            self.peer._finish(exc)
-
-    def send(self, data: bytes) -> None:
-        """Out on this side."""
-        if self._transport is None:
-            self._early.append(data)
-        elif not self._transport.is_closing():
-            self._transport.write(data)
-
-    def send_end(self) -> None:
-        """No more will go out on this side."""
-        if self._transport is None:
-            self._early_end = True
-        elif not self._transport.is_closing():
-            with contextlib.suppress(OSError, RuntimeError):
-                self._transport.write_eof()
-
-    def _finish(self, exc: Exception | None) -> None:
-        self._finished, self._lost = True, exc
-        if self._transport is None or self._transport.is_closing():
-            return
-        if exc is None:
-            self._transport.close()
-            return
-        inner: socket.socket | None = self._transport.get_extra_info("socket")
-        if inner is not None:
-            with contextlib.suppress(OSError):
-                inner.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._transport.abort()
+def _names(table: RuleTable) -> dict[Address, str]:
+    return {(end.ip, end.port): end.pod for rule in table.rules for end in rule.endpoints()}

@@ -116,7 +116,7 @@ def _loopback(tools: Tools, settings: PlaneSettings) -> Surroundings:
 
     network = LoopbackNetwork()
     flows = ProxyFlows(tools.recorder, tools.clock)
-    target = ProxyTarget(network, flows, tools.chance, tools.clock)
+    target = ProxyTarget(network, flows, tools.clock)
     plane = _plane(target, tools, settings)
 
     async def nothing() -> None:
