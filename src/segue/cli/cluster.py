@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,9 @@ from cyclopts import Parameter
 
 from segue.cli.output import Output, emit, note, say
 from segue.host import embedded
-from segue.host.settings import ClusterSettings, with_assignments
-from segue.host.state import must_run, read_running, state_dir
-from segue.model.errors import UsageError
+from segue.host.settings import ClusterSettings, not_as_asked, with_assignments
+from segue.host.state import Running, must_run, named, read_running, state_dir
+from segue.model.errors import Conflict
 
 Name = Annotated[str, Parameter(help="which embedded cluster, where there are several")]
 OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
@@ -36,12 +37,12 @@ def up(  # noqa: PLR0913 - one parameter per option
     segue up --mode loopback                 # where namespaces are refused
     export KUBECONFIG=$(segue kubeconfig); kubectl get nodes
     """
-    if mode not in ("auto", "namespaces", "loopback"):
-        raise UsageError(f"--mode {mode}: must be auto, namespaces or loopback")
     maps = tuple(str(path.resolve()) for path in image_map or ())
     settings = with_assignments(ClusterSettings(mode=mode, api_port=port, image_maps=maps), set_ or [])
-    state = state_dir(name)
+    state = state_dir(named(name))
     already = read_running(state)
+    if already is not None:
+        _check_same(state, already, settings, fresh=fresh)
     running = already or embedded.start(state, settings, fresh=fresh)
     if output is not Output.TABLE:
         emit(embedded.describe(state, running), output)
@@ -49,6 +50,19 @@ def up(  # noqa: PLR0913 - one parameter per option
     note(("already up: " if already else "up: ") + f"{running.api} ({running.mode}: {running.reason})")
     say(f"export KUBECONFIG={state / 'kubeconfig'}")
     return 0
+
+
+def _check_same(state: Path, running: Running, asked: ClusterSettings, *, fresh: bool) -> None:
+    """Conflict where what runs is not what is asked for: settings belong to a start."""
+    port = int(running.api.rpartition(":")[2])
+    has = replace(embedded.settings_of(state), mode=running.mode, api_port=port)
+    lacking = not_as_asked(asked, has) + (["its objects are kept, asked for was --fresh"] if fresh else [])
+    if lacking:
+        again = "segue down" if state.name == "default" else f"segue down --name {state.name}"
+        raise Conflict(
+            f"the cluster is up already, with other settings: {'; '.join(lacking)}",
+            remedy=f"stop it with {again}, then start it as you want it",
+        )
 
 
 def down(
@@ -63,7 +77,7 @@ def down(
     segue down
     segue down --purge
     """
-    stopped = embedded.stop(state_dir(name), purge=purge)
+    stopped = embedded.stop(state_dir(named(name)), purge=purge)
     note("stopped" if stopped else "was not running")
     return 0
 
@@ -80,7 +94,7 @@ def kubeconfig(
     export KUBECONFIG=$(segue kubeconfig)
     segue kubeconfig --raw > ~/.kube/segue
     """
-    state = state_dir(name)
+    state = state_dir(named(name))
     must_run(state)
     path = state / "kubeconfig"
     say(path.read_text().rstrip() if raw else str(path))
@@ -95,7 +109,7 @@ def status(*, name: Name = "default", output: OutputOption = Output.TABLE) -> in
     segue cluster status
     segue cluster status -o json
     """
-    state = state_dir(name)
+    state = state_dir(named(name))
     described = embedded.describe(state, must_run(state))
     if output is not Output.TABLE:
         emit(described, output)

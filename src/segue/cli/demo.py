@@ -55,7 +55,7 @@ def demo(
 
 
 def _run(settings: ClusterSettings, rate: float, reports: Path) -> int:
-    running = embedded.start(state_dir(NAME), settings)
+    running = embedded.start(state_dir(NAME), settings, with_me=True)
     note(f"An embedded Kubernetes is up ({running.mode}: {running.reason}).\n")
     say("== 1. Plain Kubernetes: ten pods of a server that shuts down gracefully, five of them deleted under load ==\n")
     plain, cured = reports / "demo-plain.html", reports / "demo-segue.html"

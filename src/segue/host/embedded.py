@@ -16,10 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from segue.host.settings import ClusterSettings, as_json
+from segue.host.settings import ClusterSettings, as_json, from_json
 from segue.host.starting import start_time
 from segue.host.state import Running, must_run, read_running
-from segue.model.errors import HostError, SegueError
+from segue.model.errors import HostError, ManifestError, Place, SegueError, UsageError
 from segue.model.objects import Obj
 
 START_LIMIT_S = 20.0
@@ -28,35 +28,63 @@ STOP_LIMIT_S = 10.0
 _children: dict[int, subprocess.Popen[bytes]] = {}  # clusters that this very process started: it must reap them
 
 
-def start(state: Path, settings: ClusterSettings, *, fresh: bool = False) -> Running:
-    """Start a cluster and wait until its API answers; HostError (with the log's last lines) where it does not."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if fresh:
-        for stale in state.glob("store.db*"):
-            stale.unlink()
-    (state / "settings.json").write_bytes(msgspec.json.encode(as_json(settings)))
+def start(state: Path, settings: ClusterSettings, *, fresh: bool = False, with_me: bool = False) -> Running:
+    """Start a cluster and wait until its API answers; the error that it tells where it does not.
+
+    `fresh` forgets the objects of earlier runs; `with_me` lets the cluster end when this process does, even by SIGKILL.
+    """
+    argv = [sys.executable, "-m", "segue.host.cluster_process", "--state", str(state)]
+    argv += ["--settings", msgspec.json.encode(as_json(settings)).decode()]
+    argv += ["--fresh", "yes"] if fresh else []
+    argv += ["--with", str(os.getpid())] if with_me else []
     heard, told = os.pipe()
-    with (state / "cluster.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "segue.host.cluster_process", "--state", str(state), "--ready-fd", str(told)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(told,),
-            start_new_session=True,
-        )
-    os.close(told)
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (state / "cluster.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*argv, "--ready-fd", str(told)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(told,),
+                start_new_session=True,
+            )
+    except OSError as error:
+        os.close(heard)
+        raise HostError(
+            f"the cluster's files cannot be kept in {state}: {error.strerror}",
+            remedy="set SEGUE_HOME to a directory you may write to",
+        ) from error
+    finally:
+        os.close(told)
     _children[process.pid] = process
     answer = _hear(heard, process)
     if answer is None:
         _end(process.pid, start_time(process.pid))
         raise HostError(
-            "the cluster did not start", remedy=f"its log {state / 'cluster.log'} ends with:\n{_tail(state)}"
+            f"the cluster did not start: {_last_line(state)}", remedy=f"its log tells more: {state / 'cluster.log'}"
         )
     if "error" in answer:
         process.wait()
-        raise HostError(answer["error"], remedy=answer.get("remedy", ""))
+        raise _told(answer)
     return must_run(state)
+
+
+def settings_of(state: Path) -> ClusterSettings:
+    """What the running cluster was started with; the defaults where nobody knows."""
+    try:
+        return from_json(msgspec.json.decode((state / "settings.json").read_bytes()))
+    except (OSError, msgspec.MsgspecError):
+        return ClusterSettings()
+
+
+def _told(answer: Obj) -> SegueError:
+    """What the cluster process could not do, as the error that it was there."""
+    kinds = {kind.exit_code: kind for kind in (UsageError, ManifestError)}
+    place = Place(**answer["place"])
+    return kinds.get(answer["code"], HostError)(
+        answer["error"], place=place if place.file else None, remedy=answer["remedy"]
+    )
 
 
 def _hear(pipe: int, process: subprocess.Popen[bytes]) -> Obj | None:
@@ -79,11 +107,13 @@ def _hear(pipe: int, process: subprocess.Popen[bytes]) -> Obj | None:
     return msgspec.json.decode(heard, type=Obj)
 
 
-def _tail(state: Path, lines: int = 8) -> str:
+def _last_line(state: Path) -> str:
+    """The end of the log: of a traceback that is the line with the exception."""
     try:
-        return "\n".join((state / "cluster.log").read_text(errors="replace").splitlines()[-lines:])
+        lines = (state / "cluster.log").read_text(errors="replace").splitlines()
     except OSError:
-        return ""
+        return "it left no log"
+    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def stop(state: Path, *, purge: bool = False) -> bool:

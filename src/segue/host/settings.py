@@ -1,16 +1,23 @@
 """What a person may set of an embedded cluster, as one value; every timing rule of Kubernetes it shows is here.
 
-Defaults are Kubernetes' own. Kept as JSON beside the cluster, so that `segue up` after a stop starts the same one.
+Defaults are Kubernetes' own. They belong to one run, whose process keeps them as JSON beside the cluster: so a second
+`segue up` can tell what it asks for from what runs. What is off is a UsageError here, before anything starts.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict, dataclass, fields, replace
 
 import msgspec
 
 from segue.model.errors import UsageError
 from segue.model.objects import Obj
+
+MODES = ("auto", "namespaces", "loopback")
+SECONDS_MAX = 3600.0
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,22 @@ def from_json(obj: Obj) -> ClusterSettings:
     return msgspec.convert(obj, ClusterSettings)
 
 
+def checked(settings: ClusterSettings) -> ClusterSettings:
+    """The settings; UsageError for a value that no cluster can have."""
+    if settings.mode not in MODES:
+        raise UsageError(f"--mode {settings.mode}: must be auto, namespaces or loopback")
+    if not 0 <= settings.api_port <= 65535:
+        raise UsageError(f"--port {settings.api_port}: must be 1 to 65535, or 0 for any free one")
+    if not _NODE_NAME.fullmatch(settings.node_name):
+        remedy = "small letters, digits and -, at most 63 of them, as Kubernetes wants it"
+        raise UsageError(f"--set node_name={settings.node_name}: is no name of a node", remedy=remedy)
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= SECONDS_MAX):
+            raise UsageError(f"--set {field.name}={value:g}: must be 0 to {SECONDS_MAX:g} seconds")
+    return settings
+
+
 def with_assignments(settings: ClusterSettings, assignments: list[str]) -> ClusterSettings:
     """Apply `NAME=VALUE`s; UsageError for a name or value that does not exist."""
     for assignment in assignments:
@@ -53,5 +76,20 @@ def with_assignments(settings: ClusterSettings, assignments: list[str]) -> Clust
         try:
             settings = replace(settings, **{name: type(current)(text)})
         except ValueError as error:
-            raise UsageError(f"--set {assignment}: {text!r} is not a {type(current).__name__}") from error
-    return settings
+            kind = "a whole number" if isinstance(current, int) else "a number"
+            raise UsageError(f"--set {assignment}: {text!r} is not {kind}") from error
+    return checked(settings)
+
+
+def not_as_asked(asked: ClusterSettings, running: ClusterSettings) -> list[str]:
+    """Which settings a person asked for and a running cluster does not have; a default counts as not asked for."""
+    default = ClusterSettings()
+    return [
+        f"{field.name} is {_shown(getattr(running, field.name))}, asked for was {_shown(getattr(asked, field.name))}"
+        for field in fields(asked)
+        if getattr(asked, field.name) not in (getattr(default, field.name), getattr(running, field.name))
+    ]
+
+
+def _shown(value: str | float | tuple[str, ...]) -> str:
+    return (", ".join(value) or "none") if isinstance(value, tuple) else str(value)
