@@ -33,7 +33,7 @@ VERSIONS = ("v0.1", "v0.2")
 _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 _ALWAYS = ("encodings",)  # found by name at any time, not by an import
-_BY_NAME = {"encodings.idna"}  # what a look-up of a host name loads
+_BY_NAME = {"encodings.idna", "os"}  # what looking up a host name loads; by what Python knows its library
 _ONLY_STANDARD = "only the standard library can be imported there"
 _LOADED = """
 import sys
@@ -83,6 +83,7 @@ def python_image(name: str, app: PythonApp) -> Image:
     if not interpreter.is_file():
         interpreter = Path(sys.executable).resolve()
     files |= _program_files(interpreter, str(interpreter))
+    files[str(Path(sysconfig.get_path("stdlib")) / "lib-dynload")] = Entry()  # looked for even where nothing is in it
     files[_PYTHON_IN_IMAGE] = Entry(link=str(interpreter), mode=0o777)
     for module in standard_modules(app):
         files |= _module_files(module)

@@ -62,7 +62,9 @@ def up(bed: Bed, wish: Wish, say: Say) -> Running:
             "a real Kubernetes needs root: containers, control groups", remedy="run it as root, or with sudo"
         )
     running, started = read_running(bed.state), read_started(bed)
-    if running and started and (started.release, started.proxy) == (wish.release.name, wish.proxy):
+    is_as_wished = started is not None and (started.release, started.proxy) == (wish.release.name, wish.proxy)
+    # A PID 1 that has just been killed is still seen for a moment: only an answer proves that it lives
+    if running and started and is_as_wished and Api(bed, running.api).is_ready():
         say(f"Kubernetes {started.kubernetes} runs already")
         return running
     install_packages(say)

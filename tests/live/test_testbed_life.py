@@ -103,7 +103,9 @@ def test_the_seed_gets_ready_answers_logs_and_executes(life: Bed) -> None:
     assert "listens on" in life.kubectl("logs", pod)
     assert "PassiveOpens" in life.kubectl("exec", pod, "--", "sh", "-c", "cat /proc/net/snmp")
     url = f"http://10.10.0.1:{node_port(life)}/version"
-    assert "v0.1" in life.must("enter", "client", "--", "curl", "-s", "-m", "5", url)
+    # Ready is not reachable yet: the data plane may follow a second later (K3)
+    curl = ("enter", "client", "--", "curl", "-s", "-m", "5", url)
+    wait_until(lambda: "v0.1" in life.run(*curl).stdout, limit_s=10, every_s=0.2, what="an answer on the NodePort")
 
 
 def test_a_pod_finds_services_by_name(life: Bed) -> None:

@@ -64,7 +64,15 @@ def test_a_python_image_runs_with_nothing_but_its_own_files(tmp_path: Path) -> N
 
     done = subprocess.run(["chroot", tmp_path / "root", *image.entrypoint], capture_output=True, text=True, check=False)
 
-    assert done.stdout == "[1] b'xn--tda'\n", done.stderr
+    assert (done.stdout, done.stderr) == ("[1] b'xn--tda'\n", "")
+
+
+def test_a_python_that_imports_nothing_finds_its_library_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("print('hello')\n")
+    files = python_image("host.org/x:v1", PythonApp(folder=tmp_path, entry="main.py")).files
+
+    assert any(path.endswith("/os.py") for path in files)
+    assert any(path.endswith("/lib-dynload") for path in files)
 
 
 def test_a_python_image_holds_what_is_imported_and_little_else() -> None:
