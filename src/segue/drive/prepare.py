@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from segue.drive.flow import Flow, ask, body_of, error_of, get
 from segue.model.errors import ManifestError, Place, Refused, SegueError, StatusError
-from segue.model.http import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ApiRequest, ApiResponse
+from segue.model.http import JSON_PATCH, MERGE_PATCH, NO_SUCH_IMAGE, STRATEGIC_PATCH, ApiRequest, ApiResponse
 from segue.model.manifest import Document
 from segue.model.objects import Obj, annotations_of, copy_of, labels_of, selects
 from segue.model.workloads import HASH_LABEL, Deployment
@@ -147,6 +147,10 @@ def try_out(placed: Placed) -> Flow[tuple[Obj | None, Obj]]:
     _, (answer,) = yield from ask(request)
     if answer.code >= 400:
         raise manifest_fault(placed.document, answer)
+    for warning in answer.warnings:
+        path, _, said = warning.partition(": ")
+        if said.startswith(NO_SUCH_IMAGE):
+            raise ManifestError(said, place=placed.document.place(path), remedy="see segue up --image-map")
     return live, answer.body
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import ssl
 import subprocess
 import time
@@ -38,6 +39,7 @@ PATIENCE_S = 30.0  # with a server that has answered before and does not now: it
 EXEC_PROTOCOL = "v5.channel.k8s.io"
 EXEC_VERSIONS = {f"client.authentication.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1")}
 _STDOUT = 1
+_WARNING = re.compile(r'299 \S+ "(.*)"')
 
 
 def find_config(kubeconfig: str = "", context: str = "") -> SingleConfig:
@@ -60,16 +62,29 @@ def find_config(kubeconfig: str = "", context: str = "") -> SingleConfig:
         config = _merged(paths).get(context or None)
     except ConfigError as error:
         raise ClusterUnreachable(str(error), remedy="check --kubeconfig, --context and $KUBECONFIG") from error
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError, msgspec.ValidationError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError, msgspec.ValidationError) as error:
         names = ", ".join(str(path) for path in paths)
-        raise ClusterUnreachable(f"{names} is no kubeconfig: {error}", remedy="kubectl config view shows it") from error
+        raise ClusterUnreachable(
+            f"{names} is no kubeconfig: {_in_one_line(error)}", remedy="kubectl config view shows what it should hold"
+        ) from error
     assert config is not None
     return config
 
 
+def _in_one_line(error: Exception) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if mark is not None and isinstance(error, yaml.MarkedYAMLError):
+        return f"line {mark.line + 1}: {error.problem}"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, AttributeError):
+        return "it does not hold a mapping"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def _merged(paths: list[Path]) -> KubeConfig:
     """Several files as kubectl merges them: the first that names a thing wins."""
-    existing = [path for path in paths if path.is_file()]
+    existing = [path for path in paths if path.exists()]
     if not existing:
         raise ConfigError(f"{', '.join(map(str, paths))}: no such file")
     if len(existing) == 1:
@@ -185,7 +200,7 @@ class KubeClient:
             if answer.status_code in {429, 503} and time.monotonic() < end_s:
                 await asyncio.sleep(min(5.0, float(answer.headers.get("Retry-After") or 1)))
                 continue
-            return ApiResponse(code=answer.status_code, body=_decoded(answer))
+            return ApiResponse(code=answer.status_code, body=_decoded(answer), warnings=_warnings(answer))
 
     def _unreachable(self, error: httpx.HTTPError) -> ClusterUnreachable:
         cause: BaseException | None = error
@@ -239,6 +254,12 @@ def _auth_of(config: SingleConfig) -> httpx.Auth | None:
             raise ConfigError(f"exec credentials of version {config.user.exec.apiVersion} are unknown")
         return _ExecToken(config)
     return user_auth(config.user)
+
+
+def _warnings(answer: httpx.Response) -> tuple[str, ...]:
+    """The texts of `Warning: 299 - "TEXT"` headers."""
+    found = (_WARNING.match(header) for header in answer.headers.get_list("Warning"))
+    return tuple(re.sub(r"\\(.)", r"\1", match.group(1)) for match in found if match)
 
 
 def _decoded(answer: httpx.Response) -> Obj:

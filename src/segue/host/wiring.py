@@ -71,6 +71,11 @@ def run_cluster(state: Path, doorman: Doorman, mode: Mode, starter: Starter) -> 
     except SegueError as error:
         tell(starter.ready_fd, error)
         return error.exit_code
+    except OSError as error:
+        said = HostError(f"{error.filename or state}: {error.strerror}", remedy="the cluster's log tells more")
+        tell(starter.ready_fd, said)
+        logging.exception("the cluster ended")
+        return said.exit_code
     return 0
 
 
@@ -85,6 +90,7 @@ class _Cluster:
         self._clock = SystemClock()
         self._chance = SystemChance()
         self._timeline = Timeline()
+        self._images = load_image_map(settings.image_maps)
         self._journal = SqliteJournal(state / "store.db")
         self._store = Store(self._journal)
         rows, version = self._journal.load()
@@ -148,7 +154,7 @@ class _Cluster:
             see_delay_s=self._settings.kubelet_delay_s,
             backoff=BackoffRules(base_s=self._settings.backoff_base_s, cap_s=self._settings.backoff_cap_s),
         )
-        agent = NodeAgent(self._settings.node_name, settings, load_image_map(self._settings.image_maps))
+        agent = NodeAgent(self._settings.node_name, settings, self._images)
         body = NodeBody(
             performer=registry,
             network=around.network,
@@ -171,6 +177,7 @@ class _Cluster:
             timeline=self._timeline.after,
             cluster=partial(self._report, around),
             flows=partial(_switch_flows, around),
+            complaint=self._images.complaint,
         )
         server = ApiServer(registry, self._store, ports)
         socket_ = self._listen()

@@ -17,6 +17,9 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+# How the embedded cluster's warning about an image that nothing can start begins, after the path of the field.
+NO_SUCH_IMAGE = "no entry of the image map matches"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
@@ -32,7 +35,11 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResponse:
-    """Its answer: `code` is the HTTP status, `body` the parsed JSON object (a metav1.Status where it failed)."""
+    """Its answer: `code` is the HTTP status, `body` the parsed JSON object (a metav1.Status where it failed).
+
+    `warnings` are the texts of its Warning headers.
+    """
 
     code: int
     body: Obj
+    warnings: tuple[str, ...] = ()

@@ -7,12 +7,13 @@ Rule 2: every refusal is a Status object with Kubernetes' code, reason and words
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from segue.cluster import openapi
 from segue.cluster.api import discovery
 from segue.cluster.api.access import authorize, review
+from segue.cluster.api.images import Complaint
 from segue.cluster.api.podcalls import pod_call
 from segue.cluster.api.reading import Reader
 from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, Result
@@ -38,13 +39,15 @@ _POD_CALLS = {"log", "exec", "attach"}
 class ApiPorts:
     """What the API asks of the rest of the cluster: the time, happenings after a number, the cluster's state.
 
-    `flows` switches the recording of connections on or off (None only asks) and answers what it is.
+    `flows` switches the recording of connections on or off (None only asks) and answers what it is. `complaint` says
+    what is wrong with an image.
     """
 
     clock: Clock
     timeline: Timeline
     cluster: Report
     flows: Flows
+    complaint: Complaint = field(default=lambda _image: "")
 
 
 class ApiServer:
@@ -56,7 +59,7 @@ class ApiServer:
         self.store = store
         self.ready = True
         self._reader = Reader(store, ports.clock)
-        self._writer = Writer(registry, store, self._reader)
+        self._writer = Writer(registry, store, self._reader, ports.complaint)
 
     def handle(self, request: ApiRequest, user: ApiUser = ADMIN) -> Result:
         """Answer one request of a user who is known."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from segue.cluster.api.forms import form_of
+from segue.cluster.api.images import Complaint, image_warnings
 from segue.cluster.api.reading import Reader
 from segue.cluster.api.results import Answer
 from segue.cluster.api.routes import Route
@@ -20,16 +21,18 @@ from segue.model.objects import Obj, Ref, name_of, namespace_of, uid_of
 
 _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 _PROPAGATIONS = {"Background", "Foreground", "Orphan"}
+_WITH_PODS = {"pods", "deployments.apps", "replicasets.apps"}
 _FIELD_VALIDATIONS = {"Ignore", "Warn", "Strict"}
 
 
 class Writer:
     """Performs everything that changes something."""
 
-    def __init__(self, registry: Registry, store: Store, reader: Reader) -> None:
+    def __init__(self, registry: Registry, store: Store, reader: Reader, complaint: Complaint) -> None:
         self._registry = registry
         self._store = store
         self._reader = reader
+        self._complaint = complaint
 
     def write(self, route: Route, request: ApiRequest, verb: str) -> Answer:
         """One changing call."""
@@ -49,6 +52,8 @@ class Writer:
             case _:
                 code, body = 200, self._delete_collection(route, request)
         if body.get("kind") == route.kind.kind and not route.subresource:
+            if verb != "delete" and route.kind.resource in _WITH_PODS:
+                warnings += image_warnings(body, self._complaint)
             body = form_of(request).one(route.kind, body, now_s=self._registry.now_s())
         return Answer(code=code, body=body, warnings=tuple(warnings))
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from segue.model.http import NO_SUCH_IMAGE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntry:
@@ -53,10 +55,12 @@ class ImageMap:
         return None
 
     def complaint(self, image: str) -> str:
-        """What to tell somebody whose image is not in the map."""
+        """What to tell somebody whose image is not in the map; "" where it is."""
+        if any(_matches(entry.pattern, image) for entry in self.entries):
+            return ""
         known = ", ".join(dict.fromkeys(entry.pattern for entry in self.entries)) or "nothing"
         return (
-            f'no entry of the image map matches "{image}" (it knows {known}); containers run as processes '
+            f'{NO_SUCH_IMAGE} "{image}" (it knows {known}); containers run as processes '
             "of this machine: add an entry to an image map file and start the cluster with it"
         )
 
