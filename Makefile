@@ -13,7 +13,7 @@ demo: $(STAMP)   ## lose requests, see why, then lose none (about 100 s)
 	@$(BIN)/segue demo
 
 test: $(STAMP)   ## all pure tests and the pinned cross-section on the embedded cluster
-	$(BIN)/pytest -q tests -m "not full"
+	$(BIN)/pytest -q tests -m "not full" -n 2 --dist loadfile
 
 test-full: $(STAMP)   ## everything enumerated and repeated
 	$(BIN)/pytest -q tests
