@@ -34,7 +34,7 @@ class What(StrEnum):
     ENDPOINT_REMOVED = "endpoint_removed"  # EndpointSlice written without it (or not ready); data: service, ip
     RULE_ADDED = "rule_added"  # the data plane sends new connections to it; data: service, ip, node
     RULE_REMOVED = "rule_removed"  # the data plane no longer does; data: service, ip, node
-    FLOW = "flow"  # one connection was given to a pod; data: src_ip, src_port, ip, port
+    FLOW = "flow"  # a connection was given to a pod; data: src_ip, src_port, ip, port, error if the pod refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from segue.load.outcome import Outcome
 from segue.load.record import Record
 from segue.model.timeline import Happening, What
@@ -108,10 +110,20 @@ def explain(record: Record, timeline: Timeline) -> Cause:
 
 
 def _of_pod(record: Record, story: PodStory, told_by: ToldBy, flow: Happening | None) -> Cause:
-    finding = _judge(record, story)
+    finding = _judge(_as_the_pod_met_it(record, flow), story)
     if finding is None:
         return Cause(kind=CauseKind.UNKNOWN, pod=story.pod, told_by=told_by, evidence=_rows(flow))
     return Cause(kind=finding.kind, pod=story.pod, told_by=told_by, evidence=_rows(*finding.evidence, flow))
+
+
+def _as_the_pod_met_it(record: Record, flow: Happening | None) -> Record:
+    """The error at the pod's own door. A proxy completes the client's handshake before it asks the pod for one: where
+    that failed, the client saw a reset, a little later, of what the pod had refused."""
+    met = _MET.get(str(flow.data.get("error", ""))) if flow is not None else None
+    if flow is None or met is None:
+        return record
+    done_s = flow.at_s if met is Outcome.CONNECT_REFUSED else record.done_s
+    return msgspec.structs.replace(record, outcome=met, opened_s=flow.at_s, sent_s=0.0, done_s=done_s)
 
 
 def _by_time(record: Record, timeline: Timeline) -> Cause:
@@ -138,6 +150,13 @@ def _by_time(record: Record, timeline: Timeline) -> Cause:
     return Cause(kind=finding.kind, pod=pod, told_by=ToldBy.TIME, evidence=_rows(*finding.evidence) if pod else ())
 
 
+_MET = {
+    "ECONNREFUSED": Outcome.CONNECT_REFUSED,
+    "ECONNRESET": Outcome.CONNECT_RESET,
+    "ETIMEDOUT": Outcome.CONNECT_TIMEOUT,
+    "EHOSTUNREACH": Outcome.UNREACHABLE,
+    "ENETUNREACH": Outcome.UNREACHABLE,
+}
 _CONNECTING = frozenset({Outcome.CONNECT_REFUSED, Outcome.CONNECT_RESET, Outcome.CONNECT_TIMEOUT, Outcome.UNREACHABLE})
 # Causes that every living pod could have brought about: without a flow, no single one is named.
 _NOBODYS = frozenset({CauseKind.OVERLOAD, CauseKind.WRONG_ANSWER, CauseKind.KEEP_ALIVE_RACE})

@@ -147,7 +147,8 @@ class _Teller:
     def _given(self) -> str:
         flow = self._row(What.FLOW)
         if self._cause.told_by is ToldBy.FLOW and flow is not None:
-            return f"this connection was given to it at {self._at(min(flow.at_s, self._record.done_s))}"
+            refused = " and refused by it" if flow.data.get("error") == "ECONNREFUSED" else ""
+            return f"this connection was given to it at {self._at(min(flow.at_s, self._record.done_s))}{refused}"
         return self._request()
 
     def _request(self) -> str:

@@ -20,6 +20,7 @@ _ADDRESSES = 250 * 250
 LESS_FAITHFUL = (
     "pods share the machine's network: each gets an address 127.64.x.y, to which its processes must bind (POD_IP)",
     "Services are carried by a proxy: it accepts before it asks a pod, so a pod's refusal arrives as a reset",
+    "the address of a pod that is gone refuses at once instead of staying silent, so plain Kubernetes loses more here",
     "a Service whose endpoints are elsewhere only (DROP) accepts and stays silent; UDP ports are not carried",
     "arrivals at a pod are counted for connections through Services only",
 )
