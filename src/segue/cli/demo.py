@@ -10,12 +10,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.drill import drill
+from segue.cli.drill import drill, seed_manifest
+from segue.cli.files import check_writable
+from segue.cli.load import checked_rate
 from segue.cli.output import note, say
 from segue.host import embedded
-from segue.host.settings import ClusterSettings
+from segue.host.settings import ClusterSettings, checked
 from segue.host.state import state_dir
-from segue.model.errors import Lost, UsageError
+from segue.model.errors import Lost
 
 NAME = "demo"
 
@@ -36,14 +38,16 @@ def demo(
     segue demo
     segue demo --mode loopback --rate 300
     """
-    if mode not in ("auto", "namespaces", "loopback"):
-        raise UsageError(f"--mode {mode}: must be auto, namespaces or loopback")
+    settings = checked(ClusterSettings(mode=mode))
+    checked_rate(rate)
+    check_writable(reports / "demo-plain.html", "--reports")
+    seed_manifest()
     began_s = time.monotonic()
     outside = os.environ.get("SEGUE_HOME")
     with tempfile.TemporaryDirectory(prefix="segue-demo-") as home:
         os.environ["SEGUE_HOME"] = home
         try:
-            code = _run(ClusterSettings(mode=mode), rate, reports)
+            code = _run(settings, rate, reports)
         finally:
             embedded.stop(state_dir(NAME))
             if outside is None:

@@ -12,15 +12,20 @@ import msgspec
 from cyclopts import Parameter
 
 from segue.cli.documents import read_documents
+from segue.cli.files import check_writable
 from segue.cli.load import checked_path, checked_rate, seconds_from
-from segue.cli.output import Output, emit, note, say
-from segue.drill.experiments import Ask, Experiment, experiment
+from segue.cli.output import Output, coloured, emit, note, say
+from segue.drill.experiments import EXPERIMENTS, Ask, Experiment, experiment
+from segue.drive.flow import Flow
+from segue.drive.prepare import locate, try_out
 from segue.host.client import KubeClient, find_config
 from segue.host.drilling import Drilling, Performed, Site, service_for
 from segue.host.loading import client_prefix
-from segue.host.state import must_run, state_dir
+from segue.host.releasing import run_flow
+from segue.host.state import must_run, named, state_dir
 from segue.load.plan import Mode
-from segue.model.errors import Lost, SegueError, UsageError
+from segue.model.errors import Lost, ManifestError, Place, SegueError, UsageError
+from segue.model.manifest import Document
 from segue.model.objects import Obj, name_of, namespace_of
 from segue.report.page import Story, page
 from segue.report.terminal import Screen, lines_of
@@ -59,62 +64,102 @@ def drill(  # noqa: PLR0913 - one parameter per option
     segue drill undo --segue
     segue drill grace-1 -o json
     """
-    manifest = filename or _seed()
+    if name not in EXPERIMENTS:
+        raise UsageError(f"there is no drill named {name}", remedy="the drills: " + ", ".join(EXPERIMENTS))
+    if deletes < 0 or keep_alive < 0 or slow < 0:
+        raise UsageError("--deletes, --keep-alive and --slow count things: 0 or more")
+    rate, for_s, path = checked_rate(rate), seconds_from(for_, "--for"), checked_path(path)
+    target = report or Path("reports") / f"{name}.html"
+    documents, following = _documents(filename or seed_manifest(), to)
+    state = state_dir(named(cluster))
+    must_run(state)
+    check_writable(target, "--report")
+    asyncio.run(_try_out((*documents, *following), state))
     ask = Ask(
-        objects=_objects(manifest),
-        next_objects=_objects(to) if to else _beside(manifest),
-        rate=checked_rate(rate),
-        for_s=seconds_from(for_, "--for"),
+        objects=tuple(document.obj for document in documents),
+        next_objects=tuple(document.obj for document in following),
+        rate=rate,
+        for_s=for_s,
         deletes=deletes,
         mode=Mode.KEEP_ALIVE if keep_alive else Mode.NEW,
         connections=keep_alive or 16,
-        path=checked_path(path),
+        path=path,
         slow=slow,
         segue=segue,
     )
-    chosen = experiment(name, ask)
-    performed = asyncio.run(_perform(chosen, ask, cluster, quiet=output is not Output.TABLE))
-    written = write_report(performed, report or Path("reports") / f"{name}.html")
+    _check_reachable(ask, documents[0].file)
+    performed = asyncio.run(_perform(experiment(name, ask), ask, state, quiet=output is not Output.TABLE))
     if output is not Output.TABLE:
         emit(performed.receipt, output)
     else:
-        screen = Screen(width=shutil.get_terminal_size().columns, colours=sys.stdout.isatty())
+        screen = Screen(width=shutil.get_terminal_size().columns, colours=coloured(sys.stdout))
         for line in lines_of(performed.receipt, performed.judgement.words, screen):
             say(line)
+    written = write_report(performed, target)
+    if output is Output.TABLE:
         say(f"\nreport:  {written}\nreceipt: {written.with_suffix('.json')}")
     if performed.judgement.lost_against_none:
         return Lost.exit_code
     return 0 if performed.judgement.holds else SegueError.exit_code
 
 
-def _seed() -> Path:
+def seed_manifest() -> Path:
+    """The seed's second option; UsageError where we do not stand in the project's directory."""
     if not SEED.is_file():
         raise UsageError("which manifest? The seed's is not in this directory", remedy="name one with -f FILE")
     return SEED
 
 
-def _objects(path: Path) -> tuple[Obj, ...]:
-    return tuple(document.obj for document in read_documents([str(path)], []))
+def _documents(manifest: Path, to: Path | None) -> tuple[tuple[Document, ...], tuple[Document, ...]]:
+    """The manifest and its next version: --to, else NAME-v2.yaml beside NAME.yaml, as the examples are laid out."""
+    following = to or manifest.with_name(f"{manifest.stem}-v2{manifest.suffix}")
+    documents = _one_deployment(manifest)
+    return documents, _one_deployment(following) if to or following.is_file() else ()
 
 
-def _beside(manifest: Path) -> tuple[Obj, ...]:
-    """NAME-v2.yaml beside NAME.yaml, where there is one: how the examples are laid out."""
-    following = manifest.with_name(f"{manifest.stem}-v2{manifest.suffix}")
-    return _objects(following) if following.is_file() else ()
+def _one_deployment(manifest: Path) -> tuple[Document, ...]:
+    """Its documents; `replicas` is said where the file leaves it out, for a drill starts from what the file means."""
+    documents = read_documents([str(manifest)], [])
+    found = [document for document in documents if document.kind == "Deployment"]
+    if len(found) != 1:
+        raise ManifestError(
+            f"a drill needs a manifest with one Deployment, this one has {len(found)}",
+            place=Place(file=str(manifest)),
+            remedy="name such a file with -f or --to",
+        )
+    if isinstance(found[0].obj.get("spec"), dict):
+        found[0].obj["spec"].setdefault("replicas", 1)
+    return documents
 
 
-async def _perform(chosen: Experiment, ask: Ask, cluster: str, *, quiet: bool) -> Performed:
-    state = state_dir(cluster)
+async def _try_out(documents: tuple[Document, ...], state: Path) -> None:
+    """Every document is tried on the server: what is off is named by file and line, before a load begins."""
+
+    def flow() -> Flow[None]:
+        for placed in (yield from locate(documents, "default")):
+            yield from try_out(placed)
+
+    async with KubeClient(find_config(str(state / "kubeconfig"))) as client:
+        await run_flow(flow(), client, lambda *_: None)
+
+
+def _check_reachable(ask: Ask, file: str) -> None:
+    if not service_for(ask.objects, ask.deployment()):
+        raise ManifestError(
+            "no Service of it selects the Deployment's pods, so no load can reach them",
+            place=Place(file=file),
+            remedy="add a Service whose selector the pods' labels fulfil",
+        )
+
+
+async def _perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) -> Performed:
     running = must_run(state)
     deployment = ask.deployment()
-    service = service_for(ask.objects, deployment)
-    if not service:
-        raise UsageError("no Service of the manifest selects the Deployment's pods, so no load can reach them")
     kubeconfig = str(state / "kubeconfig")
     site = Site(
         namespace=namespace_of(deployment) or "default",
         deployment=name_of(deployment),
-        service=service,
+        service=service_for(ask.objects, deployment),
         node_ip=running.node_ip,
         prefix=client_prefix(state, running),
         environment={"KUBECONFIG": kubeconfig},

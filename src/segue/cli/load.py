@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
+from segue.cli.files import check_writable
 from segue.cli.output import Output, emit, note, say, table
 from segue.load.plan import Mode, Plan
 from segue.model.errors import Lost, UsageError
@@ -72,6 +74,8 @@ def load(  # noqa: PLR0913 - one parameter per option
         slow_path=checked_path(slow_path),
         timeout_s=seconds_from(timeout, "--timeout"),
     )
+    if records:
+        check_writable(records, "--records")
     state = state_dir()
     running = read_running(state)
     prefix = client_prefix(state, running) if running is not None and is_inside(url, running) else ()
@@ -85,11 +89,19 @@ def load(  # noqa: PLR0913 - one parameter per option
 
 
 def checked_url(url: str) -> str:
-    """A URL that can be asked; UsageError for https and anything without a host."""
-    if url.startswith("https://"):
-        raise UsageError(f"{url}: TLS is not spoken here yet", place=None, remedy="use an http:// URL")
-    if not url.startswith("http://") or not url.removeprefix("http://").split("/", 1)[0]:
-        raise UsageError(f"{url}: must be an http:// URL such as http://127.0.0.1:31002/fast")
+    """A URL that can be asked; UsageError for https, a host that is missing, a port that cannot be."""
+    example = "such as http://127.0.0.1:31002/fast"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}", remedy=f"an http:// URL is needed, {example}") from error
+    if parts.scheme == "https":
+        raise UsageError(f"{url}: TLS is not spoken here yet", remedy="use an http:// URL")
+    if parts.scheme != "http" or not parts.hostname or port == 0:
+        raise UsageError(f"{url}: must be an http:// URL {example}")
+    if parts.username is not None:
+        raise UsageError(f"{url}: user and password are not sent", remedy="leave them out")
     return url
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from segue.cli.connection import Lines
+from segue.cli.files import check_writable, write_document
 from segue.cli.output import Output, emit, note, say
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.host.client import KubeClient
 from segue.host.releasing import check_end, perform, receipt_of, write_receipt
+from segue.model.errors import SegueError
 from segue.model.objects import Obj
 
 
@@ -28,6 +31,8 @@ def run_and_report(
     make: Callable[[KubeClient], Flow[tuple[Outcome, ...]]], asked: Obj, *, again: str, options: Options
 ) -> int:
     """Run it; the exit code. `again` is the command that goes on after Ctrl-C."""
+    if options.receipt:
+        check_writable(Path(options.receipt), "--receipt")
     lines = Lines()
     try:
         outcomes = perform(make, kubeconfig=options.kubeconfig, context=options.context, show=lines)
@@ -37,16 +42,16 @@ def run_and_report(
         return 130
     lines.done()
     documents = [receipt_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
-    if options.receipt and documents:
-        write_receipt(documents[0], "", options.receipt)
-    kept = [
-        write_receipt(document, str(asked["command"]))
-        for document, outcome in zip(documents, outcomes, strict=True)
-        if outcome.journal.actions and not options.receipt
-    ]
-    messages = [check_end(outcome) for outcome in outcomes]
+    kept = _kept(documents, outcomes, str(asked["command"]), options)
     if options.output is not Output.TABLE:
         emit(documents[0] if len(documents) == 1 else documents, options.output)
+    try:
+        messages = [check_end(outcome) for outcome in outcomes]
+    except SegueError:
+        for path in kept:
+            note(f"receipt: {path}")
+        raise
+    if options.output is not Output.TABLE:
         return 0
     for message, outcome in zip(messages, outcomes, strict=True):
         took_s = outcome.ended_s - outcome.began_s
@@ -59,3 +64,19 @@ def run_and_report(
     for path in kept:
         say(f"receipt: {path}")
     return 0
+
+
+def _kept(documents: list[Obj], outcomes: tuple[Outcome, ...], name: str, options: Options) -> list[Path]:
+    """Keep the receipts of what was done; where only our own place for them is not to be had, that is no failure."""
+    if options.receipt and documents:
+        write_document(Path(options.receipt), documents[0] if len(documents) == 1 else {"receipts": documents})
+        return []
+    try:
+        return [
+            write_receipt(document, name)
+            for document, outcome in zip(documents, outcomes, strict=True)
+            if outcome.journal.actions
+        ]
+    except SegueError as error:
+        note(f"warning: {error.message}")
+        return []

@@ -42,6 +42,7 @@ from segue.model.errors import StatusError, Unfinished
 from segue.model.http import MERGE_PATCH, STRATEGIC_PATCH, ApiRequest, ApiResponse
 from segue.model.objects import Obj, is_ready, is_terminating, name_of, namespace_of, seconds_of
 from segue.model.timeline import Happening, What
+from segue.model.workloads import Pod
 from segue.proof.causes import Explained, explain_all
 from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt
 from segue.proof.timeline import Timeline
@@ -236,8 +237,18 @@ class Drilling:
         end_s = self._clock.now_s() + limit_s
         while lacking := await self._ready(wanted):
             if self._clock.now_s() > end_s:
-                raise Unfinished(f"waited {limit_s:g} s in vain for {what}: {lacking}")
+                raise Unfinished(
+                    f"waited {limit_s:g} s in vain for {what}: {lacking}{await self._troubles()}",
+                    remedy="kubectl describe pods tells more",
+                )
             await asyncio.sleep(POLL_S)
+
+    async def _troubles(self) -> str:
+        """Why pods are not ready, the first three of them."""
+        deployment = await self._call("GET", self._deployment_path())
+        pods = [Pod(obj=obj) for obj in await self._pods(deployment["spec"]["selector"])]
+        told = [f"{pod.name}: {pod.trouble()}" for pod in pods if not pod.ready]
+        return "".join(f"; {text}" for text in told[:3])
 
     async def _delete_pod(self, grace_s: int | None) -> None:
         deployment = await self._call("GET", self._deployment_path())

@@ -94,8 +94,15 @@ def main(argv: list[str]) -> int:
     """Fire; the exit code is 0 unless nothing could be fired at all."""
     try:
         plan = msgspec.json.decode(argv[0], type=Plan)
+    except (IndexError, msgspec.DecodeError) as error:
+        tell("error", str(error))
+        return 10
+    try:
         target = target_of(plan.url)
-    except (IndexError, msgspec.DecodeError, ValueError, OSError) as error:
+    except socket.gaierror as error:
+        tell("error", f"{plan.url}: {error.strerror}")
+        return 10
+    except (ValueError, OSError) as error:
         tell("error", str(error))
         return 10
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -104,11 +111,15 @@ def main(argv: list[str]) -> int:
     path = Path(argv[1])
     # Nothing here makes reference cycles, and a collection in the middle of a burst would show up as latency.
     gc.disable()
-    with path.open("wb", buffering=1 << 18) as out:
-        session = Session(plan, target, out)
-        signal.signal(signal.SIGTERM, session.on_signal)
-        signal.signal(signal.SIGINT, session.on_signal)
-        session.firing.run()
+    try:
+        with path.open("wb", buffering=1 << 18) as out:
+            session = Session(plan, target, out)
+            signal.signal(signal.SIGTERM, session.on_signal)
+            signal.signal(signal.SIGINT, session.on_signal)
+            session.firing.run()
+    except OSError as error:
+        tell("error", f"its records cannot be kept in {path}: {error.strerror}")
+        return 10
     start_s = session.firing.start_s
     tell("summary", {"startS": start_s, **sum_up(path, start_s, plan.duration_s).as_json()})
     return 0

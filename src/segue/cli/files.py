@@ -1,0 +1,41 @@
+"""Files that a person names for results: tried before anything happens, written at the end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from segue.model.errors import SegueError, UsageError
+from segue.model.objects import Obj
+
+
+def check_writable(path: Path, option: str) -> None:
+    """UsageError where nothing can be written there: after a release or a drill it would be too late to say so."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.exists()
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path}: cannot be written: {error.strerror}", remedy="name a file in a directory of yours"
+        ) from error
+
+
+def write_document(path: Path, document: Obj) -> None:
+    """JSON, whole or not at all; a device or a pipe is written to, never replaced."""
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(text)
+            return
+        fresh.write_bytes(text)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise SegueError(f"{path} cannot be written: {error.strerror}") from error
