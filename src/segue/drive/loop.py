@@ -81,7 +81,7 @@ class Drive:
             yield Sleep(for_s=min(0.5, 0.02 * self.refused_in_a_row))
 
     def _say(self, decision: Decision, snapshot: Snapshot) -> Flow[None]:
-        if not decision.actions and decision.because != self.said:
+        if not decision.actions and decision.end is None and decision.because != self.said:
             self.said = decision.because
             yield Progress(because=decision.because, ready=_ready(snapshot))
 
@@ -134,7 +134,9 @@ class Drive:
         _, (answer,) = yield from ask(get(f"/api/v1/namespaces/{self.observer.namespace}/events"))
         rows = [row for row in answer.body.get("items") or [] if row.get("involvedObject", {}).get("name") in late]
         said = {f"{row.get('reason')}: {row.get('message')}" for row in rows if row.get("type") == "Warning"}
-        fresh = sorted(text for text in said if text.partition(": ")[2] not in end.message)[:3]
+        fresh = sorted(text for text in said if text.partition(": ")[2] not in end.message)
+        # A back-off says that something failed, never what.
+        fresh = ([text for text in fresh if not text.startswith("BackOff")] or fresh[:1])[:3]
         return replace(end, message=f"{end.message}. Events: {'; '.join(fresh)}") if fresh else end
 
     def _wait(self, decision: Decision, snapshot: Snapshot, collector: Collector) -> Flow[Snapshot]:
