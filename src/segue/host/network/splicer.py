@@ -106,6 +106,9 @@ class Splicer:
         self._attempts: dict[int, Attempt] = {}
         self._heard = b""
         self._untold = b""
+        # The next connection's second socket is there before its first is accepted: where no descriptor is left,
+        # clients wait in the kernel's queue instead of being accepted and reset.
+        self._spare: socket.socket | None = None
         self._given: list[Given] = []
         self._lost = 0
         self._told_s = 0.0
@@ -143,6 +146,7 @@ class Splicer:
     def _accept(self, door: Door, limit: int) -> None:
         for _ in range(limit):
             try:
+                self._spare = self._spare or _backend()
                 client, address = door.listener.accept()
             except BlockingIOError:
                 return
@@ -162,12 +166,8 @@ class Splicer:
         now_s = time.monotonic()
         endpoint = door.choose(address[0], now_s)
         given = (now_s, address[0], address[1], endpoint[0], endpoint[1], "")
-        try:
-            backend = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError as error:  # no descriptor is left
-            self._give_up(client, given, error.errno or errno.EMFILE)
-            return
-        backend.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        backend, self._spare = self._spare, None
+        assert backend is not None, "made before anybody was accepted"
         failed = backend.connect_ex(endpoint)
         if failed == errno.EINPROGRESS:
             failed = backend.connect_ex(endpoint)  # now it says what came of it
@@ -293,6 +293,12 @@ class Splicer:
             sent = len(self._untold)
         self._untold = self._untold[sent:]
         self._epoll.modify(self._control.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._untold else 0))
+
+
+def _backend() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 def main(control_fd: int) -> None:
