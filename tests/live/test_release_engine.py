@@ -134,20 +134,36 @@ def test_a_second_release_at_the_same_time_is_refused(serving: Cluster, tmp_path
     assert process.returncode == 0
 
 
-def test_another_release_under_way_is_refused_and_can_be_aborted(serving: Cluster, tmp_path: Path) -> None:
-    broken = seed(version="v0.2").replace("host.org/images/grace", "host.org/images/absent")
+def stuck_release(serving: Cluster, tmp_path: Path) -> None:
+    """A release that has stopped: its pods never become Ready."""
+    broken = seed(version="v0.9").replace("path: /health", "path: /nowhere")
     stuck = serving.run("segue", "release", "-f", write(tmp_path / "broken.yaml", broken), "--timeout", "3")
     assert stuck.returncode == 8, stuck.stderr
-    assert "ErrImagePull" in stuck.stderr or "ImagePullBackOff" in stuck.stderr
+    assert "keep serving" in stuck.stderr
     assert len(serving.ready_pods()) == 3
-    other = serving.run("segue", "release", "-f", write(tmp_path / "v2.yaml", seed(version="v0.2")))
-    assert other.returncode == 6, other.stderr
+
+
+def test_a_stopped_release_can_be_aborted(serving: Cluster, tmp_path: Path) -> None:
+    stuck_release(serving, tmp_path)
     aborted = serving.run("segue", "abort", "test")
 
     assert aborted.returncode == 0, aborted.stderr
     assert versions_of(serving) == {"v0.1"}
     assert memory_of(serving) is None
     assert "pod-template-hash" not in selector_of(serving)
+
+
+def test_a_repaired_manifest_takes_the_stopped_release_back_and_goes_on(serving: Cluster, tmp_path: Path) -> None:
+    stuck_release(serving, tmp_path)
+    file = write(tmp_path / "v2.yaml", seed(version="v0.2"))
+    load = load_during(serving, tmp_path / "records", 14)
+    repaired = serving.run("segue", "release", "-f", file)
+    assert repaired.returncode == 0, repaired.stderr
+    tally = json.loads(load.communicate(timeout=60)[0])
+
+    assert versions_of(serving) == {"v0.2"}
+    assert memory_of(serving) is None
+    assert (tally["lost"], tally["ownFaults"]) == (0, 0), tally
 
 
 def test_pods_that_never_become_ready_stop_the_release_and_say_why(serving: Cluster, tmp_path: Path) -> None:

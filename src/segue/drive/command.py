@@ -21,6 +21,7 @@ from segue.model.workloads import Deployment, ReplicaSet
 from segue.release.abort import decide_abort
 from segue.release.actions import PURPOSE, patch_deployment
 from segue.release.all_first import decide
+from segue.release.decision import Stopped
 from segue.release.first import decide_first
 from segue.release.memory import Memory
 from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
@@ -52,6 +53,7 @@ class Proposal:
     plan: Plan | None
     note: str = ""
     resumes: bool = False
+    takes_back: bool = False  # a release of another template stopped before it served: that is taken back first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,9 @@ def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> F
     snapshot = yield from driver.observer(placed.namespace, deployment.name).observe()
     target = target_of(placed.document, deployment, wanted)
     memory = snapshot.memory
+    if _is_stranded(snapshot, memory, target):
+        note = "the release that stopped there is taken back first: its pods never served"
+        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=note, takes_back=True)
     _check_free(snapshot, memory, target)
     if memory is not None:
         plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
@@ -111,6 +116,13 @@ def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> F
 def _same_template(deployment: Deployment, target: Target) -> str:
     changed = [key for key, value in target.after.items() if deployment.spec.get(key) != value]
     return f"the pods stay as they are; {', '.join(changed)} changes" if changed else "already at this version"
+
+
+def _is_stranded(snapshot: Snapshot, memory: Memory | None, target: Target) -> bool:
+    """Whether a release of something else stopped, with nobody at it, before its pods had any traffic."""
+    if memory is None or snapshot.held_by or memory.kind == "scale" or memory.digest == target.digest:
+        return False
+    return memory.serving == "old" and not memory.switched
 
 
 def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target) -> None:
@@ -143,8 +155,14 @@ def release(preparation: Preparation, driver: Driver) -> Flow[tuple[Outcome, ...
         yield from _put_other(placed, live, wanted)
     outcomes: list[Outcome] = []
     for proposal in preparation.deployments:
-        outcome = yield from _release_one(proposal, driver)
-        outcomes.append(outcome)
+        if proposal.takes_back:
+            placed = proposal.placed
+            outcomes.append((yield from abort(placed.namespace, placed.document.name, driver)))
+            if isinstance(outcomes[-1].end, Stopped):
+                break
+            live, wanted = yield from try_out(placed)
+            proposal = yield from _propose(placed, live, wanted, driver)  # noqa: PLW2901 - what is there now counts
+        outcomes.append((yield from _release_one(proposal, driver)))
     return tuple(outcomes)
 
 
