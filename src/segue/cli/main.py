@@ -119,6 +119,7 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     if argv and argv[0] == "help":
         argv = [*argv[1:], "--help"]
+    argv = _with_stdin(argv)
     try:
         result = make_app(argv)(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -140,6 +141,17 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last frame: whatever comes here is a fault of segue itself
         return complain(_own_fault(error))
     return result if isinstance(result, int) else 0
+
+
+def _with_stdin(argv: Sequence[str]) -> list[str]:
+    """`-f -` as one word: cyclopts takes a lone hyphen for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if word == "-" and joined and joined[-1] in {"-f", "--filename"}:
+            joined[-1] = "--filename=-"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _usage(error: CycloptsError) -> UsageError:

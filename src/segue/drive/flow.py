@@ -83,6 +83,10 @@ def error_of(response: ApiResponse, what: str = "") -> StatusError | Forbidden |
             return Forbidden(
                 message, remedy="ask for a role that allows it; docs/reference/plan.md lists what segue needs"
             )
+        case 404 if not response.body.get("reason"):
+            return ClusterUnreachable(
+                f"what answers is no Kubernetes API ({message})", remedy="check the server address of the kubeconfig"
+            )
         case _:
             reason = str(response.body.get("reason") or "")
             return StatusError(response.code, reason, message, response.body.get("details") or {})
