@@ -70,7 +70,7 @@ def drill(  # noqa: PLR0913 - one parameter per option
         raise UsageError("--deletes, --keep-alive and --slow count things: 0 or more")
     rate, for_s, path = checked_rate(rate), seconds_from(for_, "--for"), checked_path(path)
     target = report or Path("reports") / f"{name}.html"
-    documents, following = _documents(filename or seed_manifest(), to)
+    documents, following = drill_documents(filename or seed_manifest(), to)
     state = state_dir(named(cluster))
     must_run(state)
     check_writable(target, "--report")
@@ -88,19 +88,28 @@ def drill(  # noqa: PLR0913 - one parameter per option
         segue=segue,
     )
     _check_reachable(ask, documents[0].file)
-    performed = asyncio.run(_perform(experiment(name, ask), ask, state, quiet=output is not Output.TABLE))
-    if output is not Output.TABLE:
+    chosen = experiment(name, ask)
+    quiet = output is not Output.TABLE
+    if not quiet:
+        note(f"drill {name}: {chosen.title}")
+    performed = asyncio.run(perform(chosen, ask, state, quiet=quiet))
+    if quiet:
         emit(performed.receipt, output)
     else:
-        screen = Screen(width=shutil.get_terminal_size().columns, colours=coloured(sys.stdout))
-        for line in lines_of(performed.receipt, performed.judgement.words, screen):
-            say(line)
+        show(performed)
     written = write_report(performed, target)
-    if output is Output.TABLE:
+    if not quiet:
         say(f"\nreport:  {written}\nreceipt: {written.with_suffix('.json')}")
     if performed.judgement.lost_against_none:
         return Lost.exit_code
     return 0 if performed.judgement.holds else SegueError.exit_code
+
+
+def show(performed: Performed) -> None:
+    """The result for people."""
+    screen = Screen(width=shutil.get_terminal_size().columns, colours=coloured(sys.stdout))
+    for line in lines_of(performed.receipt, performed.judgement.words, screen):
+        say(line)
 
 
 def seed_manifest() -> Path:
@@ -110,7 +119,7 @@ def seed_manifest() -> Path:
     return SEED
 
 
-def _documents(manifest: Path, to: Path | None) -> tuple[tuple[Document, ...], tuple[Document, ...]]:
+def drill_documents(manifest: Path, to: Path | None) -> tuple[tuple[Document, ...], tuple[Document, ...]]:
     """The manifest and its next version: --to, else NAME-v2.yaml beside NAME.yaml, as the examples are laid out."""
     following = to or manifest.with_name(f"{manifest.stem}-v2{manifest.suffix}")
     documents = _one_deployment(manifest)
@@ -152,7 +161,8 @@ def _check_reachable(ask: Ask, file: str) -> None:
         )
 
 
-async def _perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) -> Performed:
+async def perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) -> Performed:
+    """Do it, telling of each step; on a terminal the load's progress stays on one line below."""
     running = must_run(state)
     deployment = ask.deployment()
     kubeconfig = str(state / "kubeconfig")
@@ -167,7 +177,7 @@ async def _perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) ->
     )
     live = sys.stderr.isatty() and not quiet
 
-    def show(now: Obj) -> None:
+    def progress(now: Obj) -> None:
         if live:
             text = f"  {now['passedS']:6.1f} s   {now['fired']:,} sent   {now['lost']:,} lost"
             sys.stderr.write(f"\r\033[2K{text}")
@@ -177,11 +187,15 @@ async def _perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) ->
         if not quiet:
             note(("\r\033[2K" if live else "") + text)
 
-    tell(f"drill {chosen.name}: {chosen.title}")
     async with KubeClient(find_config(kubeconfig)) as client:
-        drilling = Drilling(client, site, say=tell, on_progress=show)
+        drilling = Drilling(client, site, say=tell, on_progress=progress)
         asked: Obj = {"ratePerSecond": ask.rate, "forS": ask.for_s, "deletes": ask.deletes, "segue": ask.segue}
-        performed = await drilling.perform(chosen, asked)
+        try:
+            performed = await drilling.perform(chosen, asked)
+        finally:
+            if live:  # whatever is told next begins on a fresh line
+                sys.stderr.write("\r\033[2K")
+                sys.stderr.flush()
     tell("")
     return performed
 

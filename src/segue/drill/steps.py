@@ -98,7 +98,7 @@ def says(step: Step) -> str:
         case WaitReady(replicas=replicas):
             return f"wait until {replicas} pods are ready and get traffic"
         case StartLoad(rate=rate, duration_s=duration_s, mode=mode):
-            return f"load: {rate:g} requests per second for {duration_s:g} s ({mode.value} connections)"
+            return f"load: {rate:g} requests per second for up to {duration_s:g} s ({mode.value} connections)"
         case Until(load_s=load_s):
             return f"wait until {load_s:g} s of load"
         case DeletePod(grace_s=grace_s):
@@ -108,7 +108,7 @@ def says(step: Step) -> str:
         case WaitRollout():
             return "wait until the rollout is over and no old pod is left"
         case Segue(argv=argv):
-            return "segue " + " ".join(argv)
+            return "segue " + " ".join(word if word != "{MANIFEST}" else "the next version" for word in argv)
         case StopLoad():
             return "wait until each request has ended"
 

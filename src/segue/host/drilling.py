@@ -141,7 +141,7 @@ class Drilling:
             self._place = Path(place)
             try:
                 for step in experiment.steps:
-                    if not isinstance(step, Until):
+                    if not isinstance(step, (Until, *ACTS)):  # an act is told when it is done, with its target
                         self._say(says(step))
                     await self._do(step)
                 await self._reader.pull()
@@ -266,7 +266,8 @@ class Drilling:
         self._actions.append(
             ActionEntry(at_s=self._clock.now_s(), action=f"{action} {target}", because="the drill says so")
         )
-        self._say(f"  {action} {target}")
+        when = f"{self._clock.now_s() - self._load_start_s:6.1f} s   " if self._load_start_s else ""
+        self._say(f"  {when}{action} {target}")
 
     # -- the load --------------------------------------------------------------------------------------------------
 
@@ -322,8 +323,14 @@ class Drilling:
             env={**os.environ, **self._site.environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us: it would end this with an error that is none
         )
-        out, errors = await process.communicate()
+        try:
+            out, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode:
             said = errors.decode(errors="replace").strip().splitlines()[-3:]
             raise Unfinished(f"segue {step.argv[0]} ended with code {process.returncode}: " + " / ".join(said))

@@ -58,7 +58,11 @@ def start(state: Path, settings: ClusterSettings, *, fresh: bool = False, with_m
     finally:
         os.close(told)
     _children[process.pid] = process
-    answer = _hear(heard, process)
+    try:
+        answer = _hear(heard, process)
+    except BaseException:  # Ctrl-C, most likely: nobody will ask for this cluster
+        _end(process.pid, start_time(process.pid))
+        raise
     if answer is None:
         _end(process.pid, start_time(process.pid))
         raise HostError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from segue.model.objects import Obj
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
+LATE_SHARE_MAX = 0.05  # a few late ones change nothing; beyond this the stated rate was not the load's
 CODES = {"red": "31", "green": "32", "dim": "2", "bold": "1"}
 
 
@@ -33,8 +34,9 @@ def lines_of(receipt: Obj, judgement: str, screen: Screen) -> list[str]:
         lines += ["", *causes(receipt, screen)]
     if receipt["ownFaults"]:
         lines += ["", f"  {receipt['ownFaults']:,} requests failed on this side and count as not sent"]
-    if receipt["late"]:
-        lines += ["", f"  {receipt['late']:,} requests left late: this machine could not keep the rate"]
+    share = receipt["late"] / max(1, receipt["sent"])
+    if share > LATE_SHARE_MAX:
+        lines += ["", f"  {share:.0%} of the requests left more than 50 ms late: this machine could not keep the rate"]
     return lines
 
 
