@@ -31,7 +31,13 @@ class ClusterSettings:
     min_sync_s: float = 1.0  # least time between two data plane syncs (K5)
     data_plane_delay_s: float = 0.05  # a change becomes effective this much later (a real single node: about 0.1 s)
     endpoint_slice_delay_s: float = 0.0  # the EndpointSlice controller acts this much later
+    deployment_delay_s: float = 0.0  # so does the Deployment controller
+    replica_set_delay_s: float = 0.0  # and the ReplicaSet controller
+    scheduler_delay_s: float = 0.0  # and the scheduler
     kubelet_delay_s: float = 0.0  # the node agent sees a pod's change this much later
+    pod_start_delay_s: float = 0.0  # containers start this much later, as if an image were pulled
+    pod_status_delay_s: float = 0.0  # the node agent writes a status this much later
+    sigterm_delay_s: float = 0.0  # the stop signal goes out this much later
     backoff_base_s: float = 10.0  # restart back-off (L5)
     backoff_cap_s: float = 300.0
 

@@ -152,6 +152,9 @@ class _Cluster:
         settings = NodeSettings(
             node_ip=around.node_ip,
             see_delay_s=self._settings.kubelet_delay_s,
+            start_delay_s=self._settings.pod_start_delay_s,
+            status_delay_s=self._settings.pod_status_delay_s,
+            sigterm_delay_s=self._settings.sigterm_delay_s,
             backoff=BackoffRules(base_s=self._settings.backoff_base_s, cap_s=self._settings.backoff_cap_s),
         )
         agent = NodeAgent(self._settings.node_name, settings, self._images)
@@ -165,7 +168,12 @@ class _Cluster:
         return NodeRunner(agent, self._store, body)
 
     def _manager(self, registry: Registry) -> ManagerRunner:
-        settings = ManagerSettings(endpoint_slice_delay_s=self._settings.endpoint_slice_delay_s)
+        settings = ManagerSettings(
+            deployment_delay_s=self._settings.deployment_delay_s,
+            replica_set_delay_s=self._settings.replica_set_delay_s,
+            endpoint_slice_delay_s=self._settings.endpoint_slice_delay_s,
+            scheduler_delay_s=self._settings.scheduler_delay_s,
+        )
         return ManagerRunner(Manager(self._store, registry, self._chance, settings), self._store, self._clock)
 
     async def _api(

@@ -16,7 +16,6 @@ class NodeSettings:
     start_delay_s: float = 0.0  # as if pulling the image took so long
     status_delay_s: float = 0.0  # a status is written this much later
     sigterm_delay_s: float = 0.0  # the stop signal goes out this much later
-    exit_seen_delay_s: float = 0.0  # an exit is noticed this much later (a real kubelet relists each second)
     backoff: BackoffRules = field(default_factory=BackoffRules)
     pull_base_s: float = 10.0  # an image that no map knows is looked for again after this, doubling
     pull_cap_s: float = 300.0
