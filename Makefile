@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-full check format bench lock clean help
+.PHONY: demo test test-full check format bench lock clean help real-up real-down real-status
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,15 @@ test: $(STAMP)   ## all pure tests and the pinned cross-section on the embedded 
 
 test-full: $(STAMP)   ## everything enumerated and repeated
 	$(BIN)/pytest -q tests
+
+real-up: $(STAMP) ## a real Kubernetes in namespaces of its own (VERSION=1.37|1.34; the first time builds it: needs Go)
+	$(BIN)/python -m testbed up $(if $(VERSION),--version $(VERSION))
+
+real-down: $(STAMP) ## end it; nothing stays behind
+	$(BIN)/python -m testbed down
+
+real-status: $(STAMP) ## what runs of it
+	$(BIN)/python -m testbed status
 
 check: $(STAMP)  ## format, lint, import contracts, types, pure tests
 	$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 In a `console` block a line `$ command` is executed, and the lines below it are what it prints; a line `...` stands for
 any lines, `...` inside a line for any text. An `sh` block is run as a whole and must succeed, whatever it prints; one
 that calls `make` is left to the tests of those commands. A page that holds `<!-- full -->` takes long and runs in
-`make test-full` only.
+`make test-full` only; one that holds `<!-- real -->` needs the real Kubernetes.
 """
 
 from __future__ import annotations

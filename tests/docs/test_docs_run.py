@@ -14,7 +14,7 @@ from tests.docs.consoles import commands_of, matches
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-RUN = [page for page in PAGES if commands_of(page)]
+RUN = [page for page in PAGES if commands_of(page) and "<!-- real -->" not in page.read_text()]
 
 
 def _marks(page: Path) -> list[pytest.MarkDecorator]:
