@@ -25,7 +25,8 @@ from segue.drive.loop import Outcome
 from segue.host.client import KubeClient
 from segue.host.clock import SystemClock
 from segue.host.pod_reader import PodReader
-from segue.host.state import start_time, state_dir
+from segue.host.starting import start_time
+from segue.host.state import state_dir
 from segue.model.errors import Conflict, Refused, SegueError, Unfinished, UsageError
 from segue.model.objects import Obj, rfc3339_micro
 from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt
