@@ -14,17 +14,20 @@ from segue.host.settings import ClusterSettings, not_as_asked, with_assignments
 from segue.host.state import Running, must_run, named, read_running, state_dir
 from segue.model.errors import Conflict
 
-Name = Annotated[str, Parameter(help="which embedded cluster, where there are several")]
+Name = Annotated[str, Parameter(metavar="NAME", help="which embedded cluster, where there are several")]
 OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
 
 
 def up(  # noqa: PLR0913 - one parameter per option
     *,
     name: Name = "default",
-    mode: Annotated[str, Parameter(help="auto, namespaces or loopback")] = "auto",
+    mode: Annotated[str, Parameter(metavar="MODE", help="auto, namespaces or loopback")] = "auto",
     port: Annotated[int, Parameter(help="port of the API server on 127.0.0.1; 0 takes 16443 or any free one")] = 0,
     image_map: Annotated[list[Path] | None, Parameter(help="what command stands for which image")] = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", help="a timing of the cluster, NAME=VALUE")] = None,
+    set_: Annotated[
+        list[str] | None,
+        Parameter(name="--set", metavar="NAME=VALUE", help="a timing of it: docs/reference/embedded-cluster.md"),
+    ] = None,
     fresh: Annotated[bool, Parameter(help="forget the objects of an earlier run", negative="")] = False,
     output: OutputOption = Output.TABLE,
 ) -> int:

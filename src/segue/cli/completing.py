@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from segue.cli.output import say
 
@@ -15,14 +18,14 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(shell: Shell, /) -> int:
+def completion(shell: Annotated[Shell, Parameter(help="bash, zsh or fish")], /) -> int:
     """Print a script that makes a shell complete segue's commands and options. Changes nothing by itself.
 
     Examples
     --------
-    source <(segue completion bash)                                             # this shell only
-    segue completion bash > ~/.local/share/bash-completion/completions/segue    # from now on
-    segue completion zsh  > ~/.zfunc/_segue                                     # with ~/.zfunc in $fpath
+    source <(segue completion bash)                     # this shell only
+    segue completion bash > ~/.local/share/bash-completion/completions/segue
+    segue completion zsh  > ~/.zfunc/_segue             # with ~/.zfunc in $fpath
     segue completion fish > ~/.config/fish/completions/segue.fish
     """
     from segue.cli.main import make_app  # noqa: PLC0415 - main imports us by name, when it needs us

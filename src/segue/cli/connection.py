@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Annotated
 
@@ -10,15 +11,19 @@ from cyclopts import Parameter
 from segue.cli.output import Output, note
 from segue.drive.flow import Progress
 
-Kubeconfig = Annotated[str, Parameter(help="path of a kubeconfig; else $KUBECONFIG, else the running embedded cluster")]
-Context = Annotated[str, Parameter(help="context of the kubeconfig")]
-Namespace = Annotated[str, Parameter(name=["--namespace", "-n"], help="namespace; else the context's")]
+Kubeconfig = Annotated[
+    str,
+    Parameter(metavar="FILE", help="else $KUBECONFIG, the running embedded cluster's, ~/.kube/config"),
+]
+Context = Annotated[str, Parameter(metavar="NAME", help="context of the kubeconfig")]
+Namespace = Annotated[str, Parameter(name=["--namespace", "-n"], metavar="NAME", help="namespace; else the context's")]
+DeploymentName = Annotated[str, Parameter(help="name of the Deployment")]
 OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
 Timeout = Annotated[
     float | None,
-    Parameter(help="seconds for new pods to become Ready; else the Deployment's progressDeadlineSeconds"),
+    Parameter(metavar="SECONDS", help="limit for new pods to become Ready; else progressDeadlineSeconds"),
 ]
-Cap = Annotated[float, Parameter(name="--drain-cap", help="seconds after which a busy old pod is ended all the same")]
+Cap = Annotated[float, Parameter(name="--drain-cap", metavar="SECONDS", help="a busy old pod is ended after so long")]
 
 
 QUIET_S = 2.0  # between two lines that tell the same wait with other numbers, where lines cannot be rewritten
@@ -46,7 +51,7 @@ class Lines:
         text = f"{at}  ... {progress.because}" + (f"  [Ready: {ready}]" if ready else "")
         if self._live:
             self._clear()
-            sys.stderr.write(text[:150])
+            sys.stderr.write(text[: shutil.get_terminal_size().columns - 1])  # what wraps cannot be taken back
             sys.stderr.flush()
         elif now_s - self._said_s >= QUIET_S or progress.because.partition(";")[0] != self._said:
             self._said_s, self._said = now_s, progress.because.partition(";")[0]

@@ -18,6 +18,7 @@ GAP = 2
 LEFT_MAX = 30
 WIDE = 10_000
 _TITLES = {"Parameters": "Options"}
+_METAVARS = {"INT": "N", "FLOAT": "N", "PATH": "FILE", "CHOICE": "FORM", "STR": "TEXT"}
 _SELF_EVIDENT = {"False", '""', "None"}
 
 
@@ -69,13 +70,14 @@ def _left(entry: HelpEntry, kind: str) -> str:
     names = ", ".join((*entry.positive_shorts, *entry.positive_names))
     if entry.positional_label:
         return entry.positional_label
-    return f"{names} {entry.metavar}" if entry.metavar else names
+    metavar = (entry.metavar or "").removesuffix("...")
+    return f"{names} {_METAVARS.get(metavar, metavar)}".rstrip()
 
 
 def _right(entry: HelpEntry) -> str:
     said = [_plain(entry.description)]
     if entry.default is not None and entry.default not in _SELF_EVIDENT:
-        said.append(f"(default {entry.default})")
+        said.append(f"(default {entry.default.removesuffix('.0')})")
     if entry.required and not entry.positional_label:
         said.append("(required)")
     return " ".join(part for part in said if part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.cli.connection import Context, Kubeconfig, Lines, Namespace, OutputOption
+from segue.cli.connection import Context, DeploymentName, Kubeconfig, Lines, Namespace, OutputOption
 from segue.cli.output import Output, emit, table
 from segue.drive.flow import Flow
 from segue.drive.standing import revisions
@@ -12,7 +12,7 @@ from segue.model.objects import Obj
 
 
 def history(
-    deployment: str,
+    deployment: DeploymentName,
     /,
     *,
     namespace: Namespace = "",

@@ -33,17 +33,19 @@ def seconds_from(text: str, option: str) -> float:
 
 
 def load(  # noqa: PLR0913 - one parameter per option
-    url: str,
+    url: Annotated[str, Parameter(help="where to, such as http://127.0.0.1:31002/fast")],
     /,
     *,
     rate: Annotated[float, Parameter(help="requests per second, kept whatever the service does")] = 100.0,
-    for_: Annotated[str, Parameter(name="--for", help="how long, such as 20s or 2m")] = "10s",
+    for_: Annotated[str, Parameter(name="--for", metavar="TIME", help="how long, such as 20s or 2m")] = "10s",
     keep_alive: Annotated[int, Parameter(help="use this many kept connections; 0: a new one per request")] = 0,
     mixed: Annotated[bool, Parameter(help="new and kept connections by turns", negative="")] = False,
-    paths: Annotated[list[str] | None, Parameter(help="asked by turns; else the URL's own path")] = None,
+    paths: Annotated[
+        list[str] | None, Parameter(metavar="/PATH", help="asked by turns; else the URL's own path")
+    ] = None,
     slow: Annotated[int, Parameter(help="so many requests to --slow-path besides, evenly spread")] = 0,
-    slow_path: Annotated[str, Parameter(help="a path that takes long")] = "/slow",
-    timeout: Annotated[str, Parameter(help="longest wait for an answer")] = "15s",
+    slow_path: Annotated[str, Parameter(metavar="/PATH", help="a path that takes long")] = "/slow",
+    timeout: Annotated[str, Parameter(metavar="TIME", help="longest wait for an answer")] = "15s",
     records: Annotated[Path | None, Parameter(help="keep every request's record in this file (JSON lines)")] = None,
     output: Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")] = Output.TABLE,
 ) -> int:

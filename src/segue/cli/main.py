@@ -33,6 +33,8 @@ PROOF = Group.create_ordered("Load and proof")
 CLUSTER = Group.create_ordered("Embedded cluster")
 OTHER = Group.create_ordered("Other")
 HELP = {"--help", "-h"}
+EPILOGUE = """Start with `segue demo`. Every command has examples: segue COMMAND --help.
+Exit codes: docs/reference/exit-codes.md."""
 _KINDS = {"int": "a whole number", "float": "a number"}
 
 
@@ -60,7 +62,7 @@ COMMANDS = (
     _command("history", RELEASES, "history:history", "List revisions."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
-    _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 100 s)."),
+    _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),
     _command("up", CLUSTER, "cluster:up", "Start the embedded cluster."),
     _command("down", CLUSTER, "cluster:down", "Stop it; nothing stays behind."),
     _command("kubeconfig", CLUSTER, "cluster:kubeconfig", "Print the path of its kubeconfig."),
@@ -80,11 +82,11 @@ class Ended(KeyboardInterrupt):
 def make_app(argv: Sequence[str] = ()) -> App:
     """The commands. Where `argv` asks for the help of one, its function is imported, for its docstring is its help."""
     from_docs = bool(HELP.intersection(argv))
+    chosen = next((one for one in COMMANDS if from_docs and tuple(argv[: len(one.words)]) == one.words), None)
     app = App(
         name="segue",
         help="Zero-downtime releases on Kubernetes, proved.",
-        help_epilogue="Start with `segue demo`. Every command has examples: segue COMMAND --help.\n"
-        "Exit codes: docs/reference/exit-codes.md.",
+        help_epilogue="" if chosen else EPILOGUE,
         version=f"segue {__version__}",
         version_flags=["--version"],
         help_format="plaintext",
@@ -96,9 +98,7 @@ def make_app(argv: Sequence[str] = ()) -> App:
     app.command(cluster)
     for index, command in enumerate(COMMANDS):
         parent, group = (app, command.group) if len(command.words) == 1 else (cluster, None)
-        said = command.says
-        if from_docs and tuple(argv[: len(command.words)]) == command.words:
-            said = _docstring(command.path)
+        said = _docstring(command.path) if command is chosen else command.says
         parent.command(command.path, name=command.words[-1], group=group, help=said, sort_key=index)
     return app
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Timeout
+from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Timeout
 from segue.cli.documents import read_documents
 from segue.cli.output import Output, note
 from segue.cli.reporting import Options, run_and_report
@@ -19,8 +19,12 @@ from segue.host.client import KubeClient
 from segue.host.releasing import driver
 from segue.model.objects import Obj
 
-Files = Annotated[list[str], Parameter(name=["--filename", "-f"], help='manifest: file, directory or "-"')]
-Images = Annotated[list[str] | None, Parameter(name="--image", help="NAME=TAG or NAME=IMAGE for a container or image")]
+Files = Annotated[
+    list[str], Parameter(name=["--filename", "-f"], metavar="FILE", help='manifest: file, directory or "-"')
+]
+Images = Annotated[
+    list[str] | None, Parameter(metavar="NAME=TAG", help="or NAME=IMAGE: another one for this container or image")
+]
 
 
 def release(  # noqa: PLR0913 - one parameter per option
@@ -32,7 +36,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = 30.0,
-    receipt: Annotated[str, Parameter(help="write the receipt to this file")] = "",
+    receipt: Annotated[str, Parameter(metavar="FILE", help="write the receipt to this file")] = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Move a Deployment to the version of a manifest without losing a request.
@@ -67,7 +71,7 @@ def release(  # noqa: PLR0913 - one parameter per option
 
 
 def abort(  # noqa: PLR0913 - one parameter per option
-    deployment: str,
+    deployment: DeploymentName,
     /,
     *,
     namespace: Namespace = "",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Timeout
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Timeout
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import scale as scale_flow
@@ -15,8 +19,8 @@ from segue.model.objects import Obj
 
 
 def scale(  # noqa: PLR0913 - one parameter per option
-    deployment: str,
-    replicas: int,
+    deployment: DeploymentName,
+    replicas: Annotated[int, Parameter(help="how many pods")],
     /,
     *,
     namespace: Namespace = "",

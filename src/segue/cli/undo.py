@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Timeout
+from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Timeout
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import undo as undo_flow
@@ -18,7 +18,7 @@ from segue.model.objects import Obj
 
 
 def undo(  # noqa: PLR0913 - one parameter per option
-    deployment: str,
+    deployment: DeploymentName,
     /,
     *,
     to_revision: Annotated[int | None, Parameter(help="revision to go to; else the one before")] = None,
