@@ -85,6 +85,8 @@ def _mount_all(state: Path) -> None:
             stand_in.parent.mkdir(exist_ok=True)
             stand_in.write_text(value + "\n")
             syscalls.mount(str(stand_in), str(target), flags=syscalls.MS_BIND)
+    # the machine's resolver is none of the node's business: nothing outside can be reached, nor should it be asked
+    syscalls.mount(str(bed(state).configs / "resolv.conf"), "/etc/resolv.conf", flags=syscalls.MS_BIND)
     cgroups.show_as_root()
     syscalls.mount("tmpfs", "/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
     var = state / "data" / "var"
