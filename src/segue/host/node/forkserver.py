@@ -253,8 +253,10 @@ def _isolate(order: Order, network_fd: int) -> None:
 
 
 def main(control_fd: int) -> None:
-    """Serve on the inherited descriptor."""
-    syscalls.prctl_pdeathsig(signal.SIGKILL)
+    """Serve on the inherited descriptor until its other end is gone, which is how the end of the parent is heard.
+
+    A PDEATHSIG would come first now and then, and nobody would end what containers without namespaces leave behind.
+    """
     control = socket.socket(fileno=control_fd)
     control.set_inheritable(False)  # no container may hold it
     ForkServer(control).run()

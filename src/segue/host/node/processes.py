@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -195,6 +196,8 @@ class Processes:
         now_s = self._clock.now_s()
         for process in self._processes.values():
             if not process.ended.done():
+                with contextlib.suppress(OSError):  # without a pid namespace its own children live on in its group
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.ended.set_result(Ended(at_s=now_s, code=0, signal=signal.SIGKILL))
         self._processes.clear()
         answers, self._answers = self._answers, {}
