@@ -145,6 +145,8 @@ def pid_of(kind: str, running: Running) -> int:
             return parent_of(server)
         case "fork-server":
             return server
+        case "splicer":
+            return next(pid for pid in family if "splicer" in argv_of(pid))
         case _:
             return next(pid for pid in family if parent_of(pid) == server)
 
@@ -163,7 +165,7 @@ def living(family: dict[int, str]) -> list[str]:
 
 CASES = [
     *[("namespaces", kind) for kind in ("doorman", "init", "main", "fork-server", "container")],
-    *[("loopback", kind) for kind in ("doorman", "main", "fork-server", "container")],
+    *[("loopback", kind) for kind in ("doorman", "main", "fork-server", "container", "splicer")],
 ]
 
 
