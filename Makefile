@@ -16,7 +16,7 @@ test: $(STAMP)   ## all pure tests and the pinned cross-section on the embedded 
 	$(BIN)/pytest -q tests -m "not full" -n 2 --dist loadfile
 
 test-full: $(STAMP)   ## everything enumerated and repeated
-	$(BIN)/pytest -q tests
+	SEGUE_STORIES=random $(BIN)/pytest -q tests
 
 real-up: $(STAMP) ## a real Kubernetes in namespaces of its own (VERSION=1.37|1.34; the first time builds it: needs Go)
 	$(BIN)/python -m testbed up $(if $(VERSION),--version $(VERSION))
