@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from typing import Annotated
@@ -53,8 +54,8 @@ class Lines:
             self._clear()
             sys.stderr.write(text[: shutil.get_terminal_size().columns - 1])  # what wraps cannot be taken back
             sys.stderr.flush()
-        elif now_s - self._said_s >= QUIET_S or progress.because.partition(";")[0] != self._said:
-            self._said_s, self._said = now_s, progress.because.partition(";")[0]
+        elif now_s - self._said_s >= QUIET_S or _without_numbers(progress.because) != self._said:
+            self._said_s, self._said = now_s, _without_numbers(progress.because)
             note(text)
 
     def _clear(self) -> None:
@@ -64,3 +65,7 @@ class Lines:
     def done(self) -> None:
         """Leave the line."""
         self._clear()
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d[\d.]*", "#", text.partition(";")[0])
