@@ -41,5 +41,7 @@ class ManagerRunner:
             if next_s is not None and next_s <= 0:
                 await asyncio.sleep(0)  # a long queue must not keep the API from answering
                 continue
+            # Not wait_for: before Python 3.12 it forgets a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(next_s or LONGEST_NAP_S, LONGEST_NAP_S))
+                async with asyncio.timeout(min(next_s or LONGEST_NAP_S, LONGEST_NAP_S)):
+                    await self._wake.wait()

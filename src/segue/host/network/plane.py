@@ -167,8 +167,10 @@ class PlaneRunner:
             wake_s = self._syncer.wake_s()
             wait_s = None if wake_s is None else wake_s - self._clock.now_s()
             if wait_s is None or wait_s > 0:
+                # Not wait_for: before Python 3.12 it forgets a cancellation that comes together with the change.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
                 self._changed.clear()
             due = self._syncer.step(self._clock.now_s())
             if due is not None:

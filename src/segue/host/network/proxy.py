@@ -157,7 +157,8 @@ class ProxyTarget:
         self._answers[order["table"]] = answer
         try:
             self._control.sendall(json.dumps(order, separators=(",", ":")).encode() + b"\n")
-            return await asyncio.wait_for(answer, _APPLY_LIMIT_S)
+            async with asyncio.timeout(_APPLY_LIMIT_S):
+                return await answer
         except (OSError, TimeoutError) as error:
             self._sent.clear()  # nobody knows what it did: the next table is told whole
             raise HostError("the splicer, loopback mode's data path, does not follow") from error
