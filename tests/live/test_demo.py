@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.conftest import BIN, ROOT
+from tests.live.demo_world import Demo, descendants, leftovers, networks
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -21,42 +21,10 @@ pytestmark = pytest.mark.live
 LIMIT_S = 120.0  # of the whole demo, on two cores
 
 
-class Demo:
-    """A demo under way, what it says, and what belongs to it."""
-
-    def __init__(self, place: Path, *argv: str) -> None:
-        self.place = place
-        self.reports = place / "reports"
-        self.temporary = place / "tmp"
-        self.temporary.mkdir()
-        self.began_s = time.monotonic()
-        self.process = subprocess.Popen(
-            [str(BIN / "segue"), "demo", "--reports", str(self.reports), *argv],
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(self.temporary), "SEGUE_HOME": str(place / "foreign"), "NO_COLOR": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.said = ""
-
-    def hear(self, wanted: str, limit_s: float) -> None:
-        """Read on until it has said this."""
-        assert self.process.stdout is not None
-        end_s = time.monotonic() + limit_s
-        while wanted not in self.said:
-            left_s = end_s - time.monotonic()
-            assert left_s > 0, f"it did not say {wanted!r} in {limit_s} s, but:\n{self.said}"
-            if select.select([self.process.stdout], [], [], left_s)[0]:
-                piece = os.read(self.process.stdout.fileno(), 65536)
-                assert piece, f"it ended without saying {wanted!r}:\n{self.said}"
-                self.said += piece.decode()
-
-    def end(self, limit_s: float) -> int:
-        """Wait for its end; the exit code."""
-        rest, _ = self.process.communicate(timeout=limit_s)
-        self.said += rest.decode()
-        return self.process.returncode
+def demo_in(place: Path, *argv: str) -> Demo:
+    """Start the demo of this working tree."""
+    words = [str(BIN / "segue"), "demo", "--reports", str(place / "reports"), *argv]
+    return Demo(words, place=place, cwd=ROOT, env=os.environ)
 
 
 @pytest.fixture
@@ -68,55 +36,6 @@ def begun() -> Iterator[list[Demo]]:
         if demo.process.poll() is None:
             demo.process.kill()
         demo.process.communicate()
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """pid -> start time of every process below this one, itself included."""
-    parents: dict[int, tuple[int, str]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = (int(fields[1]), fields[19])
-    found = {pid: parents[pid][1]} if pid in parents else {}
-    for _ in range(8):  # deeper than any tree of ours
-        found |= {child: began for child, (parent, began) in parents.items() if parent in found}
-    return found
-
-
-def networks(pids: dict[int, str]) -> set[str]:
-    """Network namespaces of these processes that are not our own."""
-    found: set[str] = set()
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            found.add(str(Path(f"/proc/{pid}/ns/net").readlink()))
-    return found - {str(Path("/proc/self/ns/net").readlink())}
-
-
-def all_pids() -> dict[int, str]:
-    return {int(entry.name): "" for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-
-
-def leftovers(demo: Demo, family: dict[int, str], spaces: set[str]) -> list[str]:
-    """What is still there of a demo: processes, namespaces, files."""
-    found: list[str] = []
-    word = str(demo.place).encode()
-    for pid in all_pids():
-        with contextlib.suppress(OSError, IndexError):
-            entry = Path(f"/proc/{pid}")
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] in "ZX" or pid == os.getpid():
-                continue
-            if family.get(pid) == fields[19]:
-                found.append(f"process {pid} of its family: {(entry / 'cmdline').read_bytes()!r}")
-            elif word in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
-                found.append(f"process {pid} with its path: {(entry / 'cmdline').read_bytes()!r}")
-    found += [f"network namespace {space}" for space in spaces & networks(all_pids())]
-    found += [
-        f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(demo.place) in line
-    ]
-    found += [str(path) for path in demo.temporary.iterdir()]
-    return found
 
 
 PHASES = {
@@ -151,13 +70,13 @@ def interrupt(demo: Demo, words: str, limit_s: float, times: int) -> None:
 @pytest.mark.parametrize("mode", ["namespaces", "loopback"])
 @pytest.mark.parametrize("phase", PHASES)
 def test_ctrl_c_leaves_nothing(begun: list[Demo], tmp_path: Path, phase: str, mode: str) -> None:
-    begun.append(Demo(tmp_path, "--mode", mode, "--rate", "200"))
+    begun.append(demo_in(tmp_path, "--mode", mode, "--rate", "200"))
     interrupt(begun[0], *PHASES[phase], times=1)
 
 
 def test_an_impatient_ctrl_c_leaves_nothing_either(begun: list[Demo], tmp_path: Path) -> None:
     """The second one comes while the first is being obeyed."""
-    begun.append(Demo(tmp_path, "--rate", "200"))
+    begun.append(demo_in(tmp_path, "--rate", "200"))
     interrupt(begun[0], "delete pod", 60, times=3)
 
 
@@ -165,13 +84,13 @@ def test_an_impatient_ctrl_c_leaves_nothing_either(begun: list[Demo], tmp_path: 
 @pytest.mark.parametrize("mode", ["namespaces", "loopback"])
 @pytest.mark.parametrize("words", ["delete pod", "segue release", "segue undo", "segue scale"])
 def test_ctrl_c_under_load_leaves_nothing(begun: list[Demo], tmp_path: Path, words: str, mode: str) -> None:
-    begun.append(Demo(tmp_path, "--mode", mode, "--rate", "200"))
+    begun.append(demo_in(tmp_path, "--mode", mode, "--rate", "200"))
     interrupt(begun[0], words, 110, times=1)
 
 
 def test_a_killed_demo_takes_its_cluster_along(begun: list[Demo], tmp_path: Path) -> None:
     """SIGKILL lets nobody clear files away, but no process stays."""
-    begun.append(Demo(tmp_path, "--rate", "200"))
+    begun.append(demo_in(tmp_path, "--rate", "200"))
     demo = begun[0]
     demo.hear("delete pod", 60)
     family = descendants(demo.process.pid)
@@ -191,7 +110,7 @@ def test_a_killed_demo_takes_its_cluster_along(begun: list[Demo], tmp_path: Path
 @pytest.mark.full
 @pytest.mark.parametrize("mode", ["namespaces", "loopback"])
 def test_the_whole_demo_shows_the_problem_and_the_cure_in_time(begun: list[Demo], tmp_path: Path, mode: str) -> None:
-    begun.append(Demo(tmp_path, "--mode", mode))
+    begun.append(demo_in(tmp_path, "--mode", mode))
     demo = begun[0]
     demo.hear("An embedded Kubernetes is up", 20)
     family = descendants(demo.process.pid)
@@ -205,13 +124,13 @@ def test_the_whole_demo_shows_the_problem_and_the_cure_in_time(begun: list[Demo]
     assert took_s < LIMIT_S
     assert "✗" in demo.said.partition("== 2.")[0]
     assert "no request was lost: 0 of" in demo.said.partition("== 2.")[2]
-    assert [path.name for path in sorted(demo.reports.iterdir())] == [
+    assert [path.name for path in sorted((tmp_path / "reports").iterdir())] == [
         "demo-plain.html",
         "demo-plain.json",
         "demo-segue.html",
         "demo-segue.json",
     ]
-    assert all(str(demo.reports / name) in demo.said for name in ("demo-plain.html", "demo-segue.html"))
+    assert all(str(tmp_path / "reports" / name) in demo.said for name in ("demo-plain.html", "demo-segue.html"))
     assert leftovers(demo, family, spaces) == []
 
 
