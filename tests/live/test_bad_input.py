@@ -541,6 +541,8 @@ def test_a_stopped_release_says_so_to_machines_too(serving: Cluster, tmp_path: P
     assert "0 of 3 new pods" in error_of(stopped, 8)
     assert json.loads(stopped.stdout)["asked"]["command"] == "release"
     assert "the old version serves" in status["release"]
+    assert (status["ready"], status["replicas"]) == (3, 3)
+    assert status["version"] == serving.ready_pods()[0]["metadata"]["labels"]["pod-template-hash"]
     assert aborted.stdout.startswith("format: segue.dev/receipt/v0")
 
 

@@ -81,11 +81,16 @@ def _standing(snapshot: Snapshot) -> Standing:
     deployment = snapshot.deployment
     memory = snapshot.memory
     newest = snapshot.newest
+    serving = newest.pod_hash if newest else ""
+    ready = sum(pod.ready for pod in snapshot.pods if pod.pod_hash)
+    if memory is not None and memory.old_hash:  # both versions are up: what counts is the one that serves
+        serving = memory.new_hash if memory.serving == "new" else memory.old_hash
+        ready = len(snapshot.ready_of(serving))
     return Standing(
         name=deployment.name,
         replicas=deployment.replicas,
-        ready=sum(pod.ready for pod in snapshot.pods if pod.pod_hash),
-        version=newest.pod_hash if newest else "",
+        ready=ready,
+        version=serving,
         state=_state(snapshot, memory),
         versions=tuple(_versions(snapshot, memory)),
         services=tuple(
