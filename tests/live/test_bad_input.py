@@ -551,7 +551,7 @@ def test_a_second_release_at_the_same_time_is_refused(serving: Cluster, tmp_path
     argv = [str(BIN / "segue"), "release", "-f", str(tmp_path / "app.yaml"), "--timeout", "30"]
     first = subprocess.Popen(argv, env=serving.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(
-        lambda: "under way" in json.loads(serving.run("segue", "status", "test", "-o", "json").stdout)["release"],
+        lambda: "under way for" in json.loads(serving.run("segue", "status", "test", "-o", "json").stdout)["release"],
         limit_s=20,
         every_s=0.2,
         what="the first release",
