@@ -20,6 +20,25 @@ SETTLE_S = 3.0
 
 
 def figures() -> Iterator[Figure]:
+    """How long a person waits for the help, and then all about `segue up`."""
+    yield Figure(name="help_beyond_python", values=list(_help_times()), unit="s", goal=0.2)
+    yield from _cluster()
+
+
+def _help_times() -> Iterator[float]:
+    """`segue --help` less what Python itself takes to start, measured side by side."""
+    python, segue = sys.executable, str(Path(sys.executable).parent / "segue")
+    for _ in range(RUNS):
+        yield _time_of([segue, "--help"]) - _time_of([python, "-c", ""])
+
+
+def _time_of(argv: list[str]) -> float:
+    began_s = time.monotonic()
+    subprocess.run(argv, check=True, capture_output=True)
+    return time.monotonic() - began_s
+
+
+def _cluster() -> Iterator[Figure]:
     """`segue up` until /readyz answered it, stored state reused as on an ordinary second start, and resident memory."""
     times: list[float] = []
     memory: list[float] = []
