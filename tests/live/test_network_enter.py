@@ -113,7 +113,8 @@ def test_without_a_cluster_entering_says_how_to_start_one(tmp_path: Path) -> Non
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 4
-    assert done.stderr == "no embedded cluster runs (start one with: segue up)\n"
+    name = tmp_path.name
+    assert done.stderr == f"no embedded cluster {name} runs (start one with: segue up --name {name})\n"
 
 
 def test_loopback_mode_has_no_namespace_to_enter() -> None:
