@@ -18,11 +18,21 @@ HEAD = """# Commands
 
 <!-- made by tools/make_commands.py from the commands themselves -->
 
-Results go to stdout, progress and errors to stderr. `-o json` and `-o yaml` print the result for machines, with stable
-field names: [plan](plan.md), [load](load.md), [receipt](receipt.md) of `release`, `undo`, `scale`, `abort` and `drill`.
-Colours show on terminals only, and not where `NO_COLOR` is set. [Exit codes](exit-codes.md) are the same everywhere.
+Results go to stdout, progress and errors to stderr. Colours show on terminals only, and not where `NO_COLOR` is set.
+[Exit codes](exit-codes.md) are the same everywhere.
 `segue help COMMAND` is `segue COMMAND --help`.
-"""
+
+`-o json` and `-o yaml` print the result for machines. Field names are stable:
+
+| command | fields |
+|---|---|
+| `plan` | see [plan](plan.md) |
+| `release`, `undo`, `scale`, `abort`, `drill` | see [receipt](receipt.md); a release that stopped prints its receipt, too |
+| `load` | see [load](load.md) |
+| `status` | a list, or with a name one: `deployment`, `replicas`, `ready`, `version`, `release`, `drivenBy`, `since`, `versions`, `services` |
+| `history` | a list: `revision`, `version`, `replicas`, `current`, `images`, `cause` |
+| `up`, `cluster status` | `api`, `kubeconfig`, `mode`, `reason`, `nodeIP`, `pid`, `state`, `residentMB` |
+"""  # noqa: E501 - a row of a table is one line
 
 
 def help_of(*words: str) -> str:

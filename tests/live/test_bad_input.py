@@ -15,7 +15,7 @@ import pytest
 
 from segue.host import embedded
 from segue.model.objects import Obj
-from tests.live.conftest import BIN, Cluster, seed, start_cluster
+from tests.live.conftest import BIN, ROOT, Cluster, seed, start_cluster
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -321,6 +321,35 @@ def test_a_command_line_that_is_off_is_told_so(
     assert len(said.splitlines()) <= 3
 
 
+FIELDS = {
+    "status": {
+        *("deployment", "replicas", "ready", "version", "release", "drivenBy", "since", "versions", "services"),
+    },
+    "history": {"revision", "version", "replicas", "current", "images", "cause"},
+    "load": {
+        *("startS", "tookS", "requests", "ok", "okPerSecond", "lost", "ownFaults", "outcomes", "errnos", "versions"),
+        *("latencyMs", "longestGapMs", "late", "latenessMaxMs", "seconds"),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("page", "argv"),
+    [
+        ("commands.md", ["status", "test"]),
+        ("commands.md", ["history", "test"]),
+        ("load.md", ["load", "http://127.0.0.1:1/", "--for", "1", "--rate", "5"]),
+    ],
+)
+def test_what_machines_read_has_the_fields_of_the_page(serving: Cluster, page: str, argv: list[str]) -> None:
+    told = json.loads(serving.run("segue", *argv, "-o", "json").stdout)
+    row = told[0] if isinstance(told, list) else told
+
+    assert set(row) == FIELDS[argv[0]]
+    for name in FIELDS[argv[0]]:
+        assert f"`{name}`" in (ROOT / "docs" / "reference" / page).read_text()
+
+
 def test_a_load_that_nobody_answers_is_all_lost(serving: Cluster) -> None:
     done = serving.run("segue", "load", "http://127.0.0.1:1/", "--for", "1", "--rate", "50", "-o", "json")
     tally = json.loads(done.stdout)
@@ -494,7 +523,7 @@ def test_who_may_only_read_is_told_what_is_forbidden(serving: Cluster, tmp_path:
 
     assert 'User "segue-viewer" cannot' in said
     assert "docs/reference/plan.md" in said
-    assert (Path(__file__).parents[2] / "docs/reference/plan.md").is_file()
+    assert (ROOT / "docs/reference/plan.md").is_file()
 
 
 # -- releases that cannot end -----------------------------------------------------------------------------------------
