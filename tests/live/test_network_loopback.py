@@ -286,3 +286,27 @@ def test_the_whole_of_loopback_mode_follows_a_store() -> None:
             await asyncio.open_connection(CLUSTER_IP, PORT)
 
     uvloop.run(whole())
+
+
+def test_clusters_side_by_side_share_no_address() -> None:
+    """Seen as pods that never became ready: another cluster's listened at their addresses."""
+
+    async def both() -> None:
+        one, other = LoopbackNetwork(), LoopbackNetwork()
+        ips = [(await network.attach("a", "default/a")).ip for network in (one, other)]
+        blocks = [network.service_cidr for network in (one, other)]
+        await one.close()
+        third = LoopbackNetwork()  # an ended cluster's place is free again
+        blocks_after = [network.service_cidr for network in (third, other)]
+        for network in (other, third):
+            await network.close()
+
+        assert len({block_of(ip) for ip in [*ips, *blocks]}) == 4
+        assert blocks_after == blocks
+
+    asyncio.run(both())
+
+
+def block_of(address: str) -> tuple[str, ...]:
+    """The first half of an address."""
+    return tuple(address.split(".")[:2])

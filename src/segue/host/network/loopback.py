@@ -47,8 +47,8 @@ class LoopbackNetwork:
         self._rows_until_s = 0.0
         self.before_look: Callable[[], None] = lambda: None  # lets the proxy tell of arrivals it has not told yet
         self._ips: dict[str, str] = {}
-        # Handed out in turn: a stale client must not meet a new pod at an old address. The first one is drawn, because
-        # another cluster of this machine hands out of the same block.
+        # Handed out in turn: a stale client must not meet a new pod at an old address. The first one is drawn, so that
+        # this holds for the pods of a cluster that is started again, too.
         self._last = secrets.randbelow(_ADDRESSES)
         self._opened: Counter[str] = Counter()
 

@@ -16,7 +16,6 @@ from segue.host.isolation import Doorman, Mode
 from segue.host.network.plane import PlaneRunner, PlaneSettings, PlaneTarget
 from segue.ports import Chance, Clock, Recorder
 
-LOOPBACK_SERVICE_CIDR = "127.96.0.0/16"
 LOOPBACK_NODE_IP = "127.0.0.1"
 
 
@@ -132,7 +131,7 @@ def _loopback(tools: Tools, settings: PlaneSettings) -> Surroundings:
         plane=plane,
         flows=flows,
         node_ip=LOOPBACK_NODE_IP,
-        service_cidr=LOOPBACK_SERVICE_CIDR,
+        service_cidr=network.service_cidr,
         client_netns="",
         less_faithful=LESS_FAITHFUL,
         open_relay=nothing,
