@@ -143,6 +143,7 @@ def test_what_a_crash_left_does_not_stand_in_the_way(home: Home) -> None:
     after = home.told("up")
 
     assert after["pid"] != before["pid"]
+    assert after["api"] == before["api"]  # so that a release that waits for its API server finds it again
     assert home.told("cluster", "status")["pid"] == after["pid"]
 
 

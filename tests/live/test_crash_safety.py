@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from segue.host.settings import ClusterSettings
 from segue.host.starting import start_time
 from segue.host.state import Running, must_run
 from segue.model.objects import Obj
-from tests.live.conftest import Cluster, seed, start_cluster
+from tests.live.conftest import BIN, Cluster, seed, start_cluster
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -219,6 +220,26 @@ def test_whoever_is_killed_nothing_acknowledged_is_lost(victim: tuple[Cluster, C
     assert thread.is_alive() is False
     wait_until(lambda: not living(after), limit_s=5, what=f"the end of everything: {living(after)}")
     assert mounts_of(cluster.state) == mounts
+
+
+@pytest.mark.parametrize("victim", ["namespaces"], indirect=True)
+def test_a_release_outlives_the_crash_of_its_cluster(victim: tuple[Cluster, ClusterSettings], tmp_path: Path) -> None:
+    cluster, settings = victim
+    (tmp_path / "v2.yaml").write_text(seed(2, version="v0.2"))
+    argv = [str(BIN / "segue"), "release", "-f", str(tmp_path / "v2.yaml")]
+    release = subprocess.Popen(argv, env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    memory = "-o=jsonpath={.metadata.annotations.segue\\.dev/release}"
+    wait_until(lambda: cluster.kubectl("get", "deployment", "test", memory), limit_s=20, what="the release")
+    os.kill(pid_of("main", cluster.running), signal.SIGKILL)
+    wait_until(lambda: start_time(cluster.running.pid) != cluster.running.started, what="the cluster's end")
+    embedded.start(cluster.state, settings)
+    said, complaints = release.communicate(timeout=90)
+
+    assert release.returncode == 0, complaints
+    assert said.startswith("Deployment test is at version ")
+    cluster.wait_ready(2)
+    images = {pod["spec"]["containers"][0]["image"] for pod in cluster.ready_pods()}
+    assert images == {"host.org/images/grace:v0.2"}
 
 
 def held_to_its_word(cluster: Cluster, writer: Writer) -> None:

@@ -189,7 +189,9 @@ class _Cluster:
         )
         server = ApiServer(registry, self._store, ports)
         socket_ = self._listen()
-        url = f"https://127.0.0.1:{socket_.getsockname()[1]}"
+        port = socket_.getsockname()[1]
+        (self._state / "api-port").write_text(str(port))
+        url = f"https://127.0.0.1:{port}"
         keys = credentials(self._state, [around.node_ip])
         write_private(self._state / "kubeconfig", kubeconfig(keys, url))
         write_private(self._state / "kubeconfig.viewer", kubeconfig(keys, url, token=keys.viewer_token))
@@ -205,13 +207,20 @@ class _Cluster:
         return url
 
     def _listen(self) -> socket.socket:
-        """The port asked for, or the usual one, or any free one where that is taken."""
+        """The port asked for; else the last run's (clients may still know it), the usual one, or any free one."""
         if self._settings.api_port:
             return self._doorman.listen(self._settings.api_port)
+        for port in (self._last_port(), API_PORT):
+            with contextlib.suppress(HostError):
+                return self._doorman.listen(port)
+        return self._doorman.listen(0)
+
+    def _last_port(self) -> int:
         try:
-            return self._doorman.listen(API_PORT)
-        except HostError:
-            return self._doorman.listen(0)
+            port = int((self._state / "api-port").read_text())
+        except (OSError, ValueError):
+            return API_PORT
+        return port if 0 < port < 65536 else API_PORT
 
     def _report(self, around: Surroundings) -> Obj:
         return {
