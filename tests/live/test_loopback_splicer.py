@@ -348,3 +348,58 @@ def test_without_descriptors_clients_wait_and_none_is_lost(proxy: Proxy, pod: so
         thread.join(5)
 
     assert answers == [b"answer"] * 10
+
+
+def leave(proxy: Proxy, ip: str) -> None:
+    proxy.control.sendall(json.dumps({"left": ip}).encode() + b"\n")
+
+
+def test_an_address_that_is_gone_stays_silent_and_the_client_is_given_to_another(
+    proxy: Proxy, pod: socket.socket
+) -> None:
+    """As the kernel's next SYN, a second later, meets the rules of that moment; even if somebody listens there."""
+    gone = ("127.64.200.9", POD[1])
+    with socket.create_server(gone) as stranger:
+        proxy.forward(gone)
+        leave(proxy, gone[0])
+        proxy.forward(gone)
+        began_s = time.monotonic()
+        with client() as ours:
+            ours.sendall(b"question")
+            proxy.forward(gone)  # an answer to this says that it has taken the client before
+            proxy.forward()
+            theirs, _ = pod.accept()
+            waited_s = time.monotonic() - began_s
+            theirs.settimeout(5)
+
+            assert theirs.recv(20) == b"question"
+            assert not select.select([stranger], [], [], 0)[0]
+        theirs.close()
+    proxy.table()
+
+    assert 0.9 < waited_s < 3
+    assert {tuple(row[3:]) for row in proxy.given} == {(*POD, "")}
+
+
+def test_a_client_that_waits_for_a_gone_address_is_refused_with_the_service(proxy: Proxy) -> None:
+    """K4: at its next try nobody is there to give it to."""
+    proxy.forward()
+    leave(proxy, POD[0])
+    proxy.forward()
+    with client() as ours:
+        proxy.table()
+
+        with pytest.raises(ConnectionResetError):
+            ours.recv(10)
+
+
+def test_an_address_that_is_used_again_is_heard_again(proxy: Proxy, pod: socket.socket) -> None:
+    """Once no rule points to it any more, nobody remembers that it was gone."""
+    proxy.forward()
+    leave(proxy, POD[0])
+    proxy.table()
+    ours, theirs = pair(proxy, pod)
+    with ours, theirs:
+        theirs.sendall(b"here")
+
+        assert ours.recv(10) == b"here"
