@@ -68,7 +68,7 @@ def demo(
         note(f"An embedded Kubernetes is up ({running.mode}: {running.reason}).")
         if running.mode == "loopback":
             _explain(
-                "Pods share this machine's network and a proxy carries their Services: the less faithful of two modes."
+                "Pods share this machine's network and a proxy carries their Services: more is lost when one ends."
             )
         without, by_segue = _part_1(ask, state, plain), _part_2(ask, state, cured)
     say(f"\n== 3. The proof ==\n\nopen {plain.resolve()}\n     {cured.resolve()}")

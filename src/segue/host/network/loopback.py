@@ -23,6 +23,7 @@ _STREETS = 32  # clusters side by side: the n-th gets 127.(64+n).0.0/16 for pods
 LESS_FAITHFUL = (
     "pods share the machine's network: each gets an address 127.x.y.z, to which its processes must bind (POD_IP)",
     "Services are carried by a proxy: it accepts before it asks a pod, so a pod's refusal arrives as a reset",
+    "the address of a pod that is gone refuses at once instead of staying silent, so plain Kubernetes loses more here",
     "a Service whose endpoints are elsewhere only (DROP) accepts and stays silent; UDP ports are not carried",
     "arrivals at a pod are counted for connections through Services only",
 )
@@ -45,7 +46,6 @@ class LoopbackNetwork:
         self._rows: dict[str, list[SocketRow]] = {}  # by local address
         self._rows_until_s = 0.0
         self.before_look: Callable[[], None] = lambda: None  # lets the proxy tell of arrivals it has not told yet
-        self.on_leave: Callable[[str], None] = lambda _ip: None  # tells the proxy that nobody is there any more
         self._ips: dict[str, str] = {}
         # Handed out in turn: a stale client must not meet a new pod at an old address. The first one is drawn, so that
         # this holds for the pods of a cluster that is started again, too.
@@ -69,7 +69,6 @@ class LoopbackNetwork:
         ip = self._ips.pop(pod_uid, None)
         if ip is not None:
             del self._opened[ip]
-            self.on_leave(ip)
 
     def count_arrival(self, ip: str) -> None:
         """The proxy has given a connection to the pod at `ip`."""

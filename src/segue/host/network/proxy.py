@@ -88,7 +88,6 @@ class ProxyTarget:
         self._names: dict[Address, str] = {}  # endpoint -> pod, of this table and the one before
         self._names_before: dict[Address, str] = {}
         network.before_look = self._hear_all
-        network.on_leave = self._leave
         self._start()
 
     @property
@@ -151,13 +150,6 @@ class ProxyTarget:
             )
         self._control, self._heard = ours, b""
         asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
-
-    def _leave(self, ip: str) -> None:
-        """A pod's network is gone; a splicer that cannot be told finds out by being refused."""
-        leave: Order = {"left": ip}
-        if self._control is not None:
-            with contextlib.suppress(OSError):
-                self._control.sendall(json.dumps(leave).encode() + b"\n")
 
     async def _ask(self, order: Order) -> Tidings:
         assert self._control is not None, "started before it is asked"

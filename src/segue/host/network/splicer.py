@@ -4,7 +4,6 @@
 
 It is told    {"table": number, "full": whole table or changes only, "gone": [[ip, port], ...],
                   "doors": [[ip, port, "forward" | "drop", affinity_s, [[pod ip, port], ...]], ...]}
-              {"left": pod ip}      its network is gone: who is given to it hears nothing and tries again, as with a SYN
 and tells     {"applied": number, "at", "failed": [[ip, port, why], ...]}     from now on nothing older is followed
               {"given": [[at, client ip, client port, pod ip, port, error], ...], "lost": rows left out}
 `at` is CLOCK_MONOTONIC, which all processes of a machine share. `error` is "" where the pod's kernel completed the
@@ -34,7 +33,6 @@ from segue.host.network.splice import End, Splice, reset_on_close
 BACKLOG = 4096
 ACCEPTS_IN_A_ROW = 32  # then connections that are under way get their turn
 TELL_S = 0.01  # how long what was given may wait to be told
-RETRY_S = 1.0  # a SYN that nobody answers is sent again after one second, then after two more, four more, ...
 PAUSE_S = 0.05  # without accepting, where no descriptor is left
 UNTOLD_BYTES = 16 << 20  # a cluster process that hears nothing for minutes gets a count instead of rows
 _PENDING = frozenset({errno.EINPROGRESS, errno.EALREADY})
@@ -43,14 +41,13 @@ Address = tuple[str, int]
 Given = tuple[float, str, int, str, int, str]
 
 
-class Order(TypedDict, total=False):
+class Order(TypedDict):
     """A message to it, as above."""
 
     table: int
     full: bool
     gone: list[tuple[str, int]]
     doors: list[tuple[str, int, str, int, list[tuple[str, int]]]]
-    left: str
 
 
 class Tidings(TypedDict, total=False):
@@ -87,17 +84,6 @@ class Door:
         return self.endpoints[int.from_bytes(os.urandom(4), "little") * len(self.endpoints) >> 32]
 
 
-class Unheard:
-    """A client that was given to an address that is gone."""
-
-    def __init__(self, client: socket.socket, address: Address, door: Door) -> None:
-        self.client = client
-        self.address = address
-        self.door = door
-        self.due_s = 0.0
-        self.wait_s = RETRY_S
-
-
 class Attempt:
     """A client whose backend has not answered the SYN yet."""
 
@@ -118,8 +104,6 @@ class Splicer:
         self._doors: dict[Address, Door] = {}
         self._listening: dict[int, Door] = {}
         self._attempts: dict[int, Attempt] = {}
-        self._left: set[str] = set()
-        self._unheard: list[Unheard] = []  # few, and for the second or so by which a rule lags behind
         self._heard = b""
         self._untold = b""
         # The next connection's second socket is there before its first is accepted: where no descriptor is left,
@@ -151,13 +135,11 @@ class Splicer:
                 self._tell_given(now_s)
             if self._paused_until_s and now_s >= self._paused_until_s:
                 self._resume()
-            if self._unheard:
-                self._try_again(now_s)
 
     def _patience_s(self) -> float:
-        if self._given:
-            return TELL_S
-        return PAUSE_S if self._paused_until_s or self._unheard else -1
+        if self._paused_until_s:
+            return PAUSE_S
+        return TELL_S if self._given else -1
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -176,16 +158,13 @@ class Splicer:
             client.setblocking(False)
             self._serve(client, address, door)
 
-    def _serve(self, client: socket.socket, address: Address, door: Door, unheard: Unheard | None = None) -> None:
+    def _serve(self, client: socket.socket, address: Address, door: Door) -> None:
         """Choose and connect; on loopback the answer is nearly always there at once."""
         if not door.endpoints:
             self._splice.swallow(End(client))
             return
         now_s = time.monotonic()
         endpoint = door.choose(address[0], now_s)
-        if endpoint[0] in self._left:
-            self._hold(unheard or Unheard(client, address, door), now_s)
-            return
         given = (now_s, address[0], address[1], endpoint[0], endpoint[1], "")
         backend, self._spare = self._spare, None
         assert backend is not None, "made before anybody was accepted"
@@ -219,35 +198,6 @@ class Splicer:
         reset_on_close(client)
         client.close()
 
-    def _hold(self, unheard: Unheard, now_s: float) -> None:
-        """Nobody is there to answer or to refuse: the client's kernel would ask again a little later."""
-        unheard.due_s = now_s + unheard.wait_s
-        unheard.wait_s *= 2
-        self._unheard.append(unheard)
-
-    def _try_again(self, now_s: float) -> None:
-        """Whose time has come is given anew, by the rules as they are now."""
-        due = [one for one in self._unheard if one.due_s <= now_s]
-        if not due:
-            return
-        self._unheard = [one for one in self._unheard if one.due_s > now_s]
-        for one in due:
-            if _has_given_up(one.client):
-                one.client.close()
-                continue
-            try:
-                self._spare = self._spare or _backend()
-            except OSError:  # no descriptor is left
-                one.due_s = now_s + PAUSE_S
-                self._unheard.append(one)
-                continue
-            door = self._doors.get(one.door.address)
-            if door is None:  # nobody serves it any more, so the kernel would refuse by now (K4)
-                reset_on_close(one.client)
-                one.client.close()
-            else:
-                self._serve(one.client, one.address, door, one)
-
     def _pause(self) -> None:
         for fd in self._listening:
             self._epoll.modify(fd, 0)
@@ -274,7 +224,6 @@ class Splicer:
                 continue
             door.affinity_s = affinity_s
             door.endpoints = tuple((ip, port) for ip, port in ends) if verdict == "forward" else ()
-        self._left &= {ip for door in self._doors.values() for ip, _ in door.endpoints}  # the others are never asked
         now_s = time.monotonic()
         self._tell_given(now_s)  # what older rules gave comes before the news of the newer ones
         self._tell({"applied": order["table"], "at": now_s, "failed": failed})
@@ -318,11 +267,7 @@ class Splicer:
             return
         *lines, self._heard = (self._heard + data).split(b"\n")
         for line in lines:
-            order: Order = json.loads(line)
-            if "left" in order:
-                self._left.add(order["left"])
-            else:
-                self._apply(order)
+            self._apply(json.loads(line))
 
     def _tell_given(self, now_s: float) -> None:
         self._told_s = now_s
@@ -348,15 +293,6 @@ class Splicer:
             sent = len(self._untold)
         self._untold = self._untold[sent:]
         self._epoll.modify(self._control.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._untold else 0))
-
-
-def _has_given_up(client: socket.socket) -> bool:
-    try:
-        return not client.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def _backend() -> socket.socket:
