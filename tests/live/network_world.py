@@ -99,10 +99,14 @@ class World:
         self._servers.append(await asyncio.start_server(answer, sock=listener))
         return place.ip
 
-    async def connect(self, ip: str = CLUSTER_IP, port: int = 80, *, limit_s: float = 3.0) -> socket.socket:
+    async def connect(
+        self, ip: str = CLUSTER_IP, port: int = 80, *, limit_s: float = 3.0, from_port: int = 0
+    ) -> socket.socket:
         """A connection from the client namespace."""
         made = self.client_socket()
         try:
+            if from_port:
+                made.bind(("0.0.0.0", from_port))
             await asyncio.wait_for(asyncio.get_running_loop().sock_connect(made, (ip, port)), limit_s)
         except BaseException:
             made.close()

@@ -24,6 +24,7 @@ from tests.live.network_world import (
 )
 
 pytestmark = pytest.mark.live
+FIRST_PORT = 20_000  # below the range from which the kernel hands out ports
 
 
 @pytest.mark.parametrize("uid", [0, NOBODY], ids=["root", "user"])
@@ -39,7 +40,8 @@ def test_a_thousand_connections_are_all_attributed_to_the_pod_that_answered(uid:
         answered: dict[int, str] = {}
         for number in range(1000):
             where = (CLUSTER_IP, 80) if number % 2 else ("10.10.0.1", NODE_PORT)
-            made = await world.connect(*where)
+            # two destinations may be given the same port by the kernel; a port of its own tells each connection
+            made = await world.connect(*where, from_port=FIRST_PORT + number)
             name = (await loop.sock_recv(made, 100)).decode().split()[0]
             answered[made.getsockname()[1]] = ips[name]
             made.close()
