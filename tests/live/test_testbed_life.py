@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from testbed import cgroups
-from testbed.layout import bed
 
 from segue.host.starting import start_time
 from segue.model.errors import UsageError
 from segue.model.objects import Obj
+from testbed import cgroups
+from testbed.layout import bed
 from tests.waiting import wait_until
 
 pytestmark = [

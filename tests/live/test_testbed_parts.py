@@ -11,14 +11,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
+from segue.model.errors import UsageError
 from testbed import cgroups, configs
 from testbed.building import Program, folder_of, programs
 from testbed.image_recipes import PythonApp, imported_names, python_image, standard_modules, static_image
 from testbed.layout import Bed, bed
 from testbed.oci import Entry, Image, layer_tar, write_archive
 from testbed.versions import RELEASES, release
-
-from segue.model.errors import UsageError
 
 pytestmark = pytest.mark.live
 APP = Path(__file__).resolve().parents[2] / "src" / "segue" / "app"

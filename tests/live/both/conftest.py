@@ -1,0 +1,129 @@
+"""`place`: a namespace of a test's own, on the cluster that SEGUE_CLUSTER names (embedded, or real: the test bed)."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from segue.host import embedded
+from segue.host.settings import ClusterSettings
+from segue.host.state import must_run
+from testbed.layout import bed
+from tests.live.both.manifests import PUPPET
+from tests.live.both.world import BIN, HERE, Place, World, client_env, doors
+from tests.waiting import wait_until
+
+_numbers = itertools.count(1)
+_VERSIONS = ("v1", "v2", "v3")
+_IMAGE_MAP = f"""
+images:
+  - image: {PUPPET}:*
+    command: ["{{python}}", "-I", "-S", "{HERE}/puppet/puppet.py"]
+    env:
+      VERSION: "{{tag}}"
+"""
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The cluster: the running test bed with SEGUE_CLUSTER=real, else an embedded one of this process."""
+    if os.environ.get("SEGUE_CLUSTER") == "real":
+        yield from _real()
+    else:
+        yield from _embedded(tmp_path_factory.mktemp("cluster"))
+
+
+def _embedded(home: Path) -> Iterator[World]:
+    images = home / "images.yaml"
+    images.write_text(_IMAGE_MAP)
+    state = home / "default"
+    running = embedded.start(state, ClusterSettings(image_maps=(str(images),)), with_me=True)
+    try:
+        with doors(state, state / "kubeconfig") as (door, port):
+            yield World(
+                label="embedded",
+                state=state,
+                kubeconfig=state / "kubeconfig",
+                running=running,
+                door=door,
+                api_port=port,
+            )
+    finally:
+        embedded.stop(state)
+
+
+def _real() -> Iterator[World]:
+    here = bed()
+    running = must_run(here.state)
+    with doors(here.state, here.kubeconfig) as (door, port):
+        made = World(
+            label="real", state=here.state, kubeconfig=here.kubeconfig, running=running, door=door, api_port=port
+        )
+        version = made.call("GET", "/version")[1]
+        _import_puppets(here.state)
+        yield World(
+            label=f"real-{version['major']}.{version['minor']}",
+            state=here.state,
+            kubeconfig=here.kubeconfig,
+            running=running,
+            door=door,
+            api_port=port,
+        )
+
+
+def _import_puppets(state: Path) -> None:
+    """Bring the puppet's images to the node, once for all test processes and for each text of the puppet."""
+    stamp = state / f"puppet-{zlib.crc32((HERE / 'puppet' / 'puppet.py').read_bytes()):x}"
+    with (state / "puppet.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists():
+            return
+        for tag in _VERSIONS:
+            what = ["--python", str(HERE / "puppet"), "--entry", "puppet.py", "--env", f"VERSION={tag}"]
+            argv = [sys.executable, "-m", "testbed", "image", f"{PUPPET}:{tag}", *what]
+            subprocess.run(argv, check=True, capture_output=True)
+        stamp.touch()
+
+
+@pytest.fixture
+def place(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A namespace of the test's own; it goes with the test."""
+    request.node.user_properties.append(("cluster", world.label))
+    for marker in request.node.iter_markers("only"):
+        if not world.label.startswith(marker.args[0]):
+            pytest.skip(f"only on {marker.args[0]}: {marker.args[1]}")
+    # Processes that share a cluster must not share names
+    name = f"t{os.getpid()}-{next(_numbers)}"
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(world.kubeconfig.read_text())
+    made = Place(world=world, namespace=name, env=client_env(kubeconfig, world.state))
+    subprocess.run(
+        [BIN / "kubectl", "config", "set-context", "--current", "--namespace", name],
+        env=made.env,
+        check=True,
+        capture_output=True,
+    )
+    code, told = world.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    assert code == 201, told
+    # A real cluster takes pods only after it has made this
+    wait_until(lambda: made.get("serviceaccounts", "default"), what="the namespace's service account")
+    yield made
+    made.leave()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str, float, str], None]:
+    """Keep a figure of this test for the table in the docs: name, value, unit. It never fails a test."""
+
+    def keep(name: str, value: float, unit: str) -> None:
+        request.node.user_properties.append(("measured", f"{name} {value:.3g} {unit}"))
+
+    return keep

@@ -1,0 +1,170 @@
+"""The server that tests pull the strings of: it answers probes as told, and tells what happened to it, and when.
+
+    /            "VERSION HOSTNAME"                      /ready /health /startup  as `set`, 200 by default
+    /set?a=b&c=d strings, see below                      /events   what happened so far, as a JSON list
+    /slow?s=N    answers after N seconds                 /hook?s=N&status=S  the same, noted as `hook`
+    /redirect?to=URL&status=302                          /exit?code=N  ends at once with this code
+    /deaf        closes the listener, lives on           /stuck    never accepts again, the listener stays open
+
+Strings, by /set or in the variable PUPPET as `name=value,name=value`:
+    ready, health, startup   the status of that path, or `hang`
+    term                     exit (default) | ignore | N (closes the listener at SIGTERM, exits after N seconds)
+    listen_s                 seconds until it listens
+
+Every happening is a line of JSON on standard output, with the wall clock's seconds: {"t": 1.5, "what": "SIGTERM"}.
+Rule: standard library only; it runs as a process of the embedded cluster and in an image on a real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+from urllib.parse import parse_qsl, urlsplit
+
+STRINGS = {"ready": "200", "health": "200", "startup": "200", "term": "exit", "listen_s": "0"}
+EVENTS: list[dict[str, str | float]] = []
+_UDP_PORT = 5353
+_NEVER_S = 86_400.0
+
+
+def note(what: str, **more: str) -> None:
+    """Keep and print one happening."""
+    happening: dict[str, str | float] = {"t": time.time(), "what": what, **more}
+    EVENTS.append(happening)
+    print(json.dumps(happening), flush=True)  # noqa: T201 - standard output is a pod's log
+
+
+def pause(seconds: float) -> None:
+    """Let time pass in this thread."""
+    threading.Event().wait(seconds)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer by path."""
+        url = urlsplit(self.path)
+        asked = dict(parse_qsl(url.query))
+        name = url.path.strip("/")
+        match name:
+            case "ready" | "health" | "startup":
+                note("probe", path=name, peer=self.client_address[0], agent=self.headers.get("User-Agent") or "")
+                self._as_told(STRINGS[name])
+            case "set":
+                STRINGS.update(asked)
+                self._say(200, json.dumps(STRINGS))
+            case "events":
+                self._say(200, json.dumps(EVENTS))
+            case "slow" | "hook":
+                note(name)
+                pause(float(asked.get("s", "0")))
+                self._say(int(asked.get("status", "200")), f"{name}\n")
+            case "redirect":
+                note("redirect", to=asked["to"])
+                self._say(int(asked.get("status", "302")), "", location=asked["to"])
+            case "exit":
+                os._exit(int(asked.get("code", "0")))
+            case "deaf":
+                self._say(200, "")
+                SERVER.listener_away()
+            case "stuck":
+                self._say(200, "")
+                SERVER.stuck = True
+            case "":
+                self._say(200, f"{os.environ.get('VERSION', '')} {socket.gethostname()}\n")
+            case _:
+                self._say(404, "")
+
+    def _as_told(self, string: str) -> None:
+        if string == "hang":
+            pause(_NEVER_S)
+        self._say(int(string), "")
+
+    def _say(self, status: int, text: str, location: str = "") -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if location:
+            self.send_header("Location", location)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """The events say more."""
+
+
+class Server(ThreadingHTTPServer):
+    """A server whose listener can go while it lives."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    stuck = False
+
+    def listener_away(self) -> None:
+        """Connections that nobody accepted yet are reset (N1), later ones refused (N2)."""
+        self.socket.close()
+        note("deaf")
+
+    def serve(self) -> None:
+        """Accept until the listener is gone; then live on."""
+        while self.socket.fileno() >= 0 and not self.stuck:
+            try:
+                request, peer = self.socket.accept()
+            except OSError:
+                break
+            self.process_request(request, peer)
+
+
+def on_signal(number: int, _frame: FrameType | None) -> None:
+    """Note it; SIGTERM does what the string `term` says."""
+    note(signal.Signals(number).name)
+    if number != signal.SIGTERM or STRINGS["term"] == "ignore":
+        return
+    if STRINGS["term"] == "exit":
+        os._exit(0)
+    # In a thread: a signal handler that waits would keep the main thread from its accepting
+    threading.Thread(target=leave, args=(float(STRINGS["term"]),)).start()
+
+
+def leave(after_s: float) -> None:
+    """What a graceful server does: no new connections, then the end."""
+    # Closing alone does not wake a thread in accept(), and the kernel would go on taking connections for it
+    SERVER.socket.shutdown(socket.SHUT_RDWR)
+    SERVER.listener_away()
+    pause(after_s)
+    note("exit")
+    os._exit(0)
+
+
+def echo(host: str) -> None:
+    """UDP: who answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+        mine.bind((host, _UDP_PORT))
+        while True:
+            _, peer = mine.recvfrom(2048)
+            mine.sendto(socket.gethostname().encode(), peer)
+
+
+for pair in filter(None, os.environ.get("PUPPET", "").split(",")):
+    name, _, value = pair.partition("=")
+    STRINGS[name] = value
+for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP):
+    signal.signal(each, on_signal)
+note("start", version=os.environ.get("VERSION", ""))
+pause(float(STRINGS["listen_s"]))
+HOST = os.environ.get("POD_IP") or "0.0.0.0"
+SERVER = Server((HOST, int(os.environ.get("PORT") or 8080)), Handler)
+threading.Thread(target=echo, args=(HOST,), daemon=True).start()
+note("listening")
+SERVER.serve()
+while True:
+    signal.pause()
