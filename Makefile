@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-full check format bench lock clean help real-up real-down real-status
+.PHONY: demo test test-full test-real statements check format bench lock clean help real-up real-down real-status
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,13 +13,19 @@ demo: $(STAMP)   ## lose requests, see why, then lose none (about 100 s)
 	@$(BIN)/segue demo
 
 test: $(STAMP)   ## all pure tests and the pinned cross-section on the embedded cluster
-	$(BIN)/pytest -q tests -m "not full" -n 2 --dist loadfile
+	$(BIN)/python tools/run_tests.py test $(RUN)
 
-test-full: $(STAMP)   ## everything enumerated and repeated
-	SEGUE_STORIES=random $(BIN)/pytest -q tests
+test-full: $(STAMP)   ## everything enumerated and repeated (RUN=--record writes date and result into the docs)
+	SEGUE_STORIES=random $(BIN)/python tools/run_tests.py full $(RUN)
 
-real-up: $(STAMP) ## a real Kubernetes in namespaces of its own (VERSION=1.37|1.34; the first time builds it: needs Go)
-	$(BIN)/python -m testbed up $(if $(VERSION),--version $(VERSION))
+test-real: $(STAMP)   ## the suite of both clusters on a real Kubernetes (RUN=--full for all of it)
+	$(BIN)/python tools/run_tests.py real $(RUN)
+
+statements: $(STAMP)  ## what the last runs confirmed becomes docs/reference/statements.md
+	$(BIN)/python tools/make_statements.py --take
+
+real-up: $(STAMP) ## a real Kubernetes in namespaces of its own (VERSION=1.37|1.34, PROXY=nftables|iptables; built at first)
+	$(BIN)/python -m testbed up $(if $(VERSION),--version $(VERSION)) $(if $(PROXY),--proxy $(PROXY))
 
 real-down: $(STAMP) ## end it; nothing stays behind
 	$(BIN)/python -m testbed down

@@ -2,6 +2,7 @@
 
 python -m testbed up [--version 1.37|1.34] [--proxy nftables|iptables]
 python -m testbed down | status [--json] | kubeconfig [--raw] [--of admin|client|viewer] | build [--version V]
+python -m testbed can [--version V]
 python -m testbed image NAME:TAG (--program FILE | --python FOLDER --entry FILE) [--env NAME=VALUE ...]
 python -m testbed enter client|node -- COMMAND [ARGUMENT...]
 """
@@ -26,6 +27,7 @@ from testbed.ending import down
 from testbed.image_recipes import PythonApp, python_image, static_image
 from testbed.layout import CONTAINERD_SOCKET, Bed, bed
 from testbed.oci import write_archive
+from testbed.preflight import must_be_able
 from testbed.starting import Wish, import_command, read_started, up
 from testbed.status import Status, status
 from testbed.toolchain import install_packages
@@ -56,6 +58,8 @@ def _run(options: argparse.Namespace, here: Bed) -> int:
                 say("no bed was up")
         case "status":
             return _show_status(here, as_json=options.json)
+        case "can":
+            must_be_able(release(options.version), say)
         case "build":
             install_packages(say)
             build_all(release(options.version), say)
@@ -79,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     starts = commands.add_parser("up", help="build what is missing, start it, wait until it is usable")
     starts.add_argument("--proxy", choices=("nftables", "iptables"), default="nftables")
     builds = commands.add_parser("build", help="only build what the cache lacks")
-    for each in (starts, builds):
+    can = commands.add_parser("can", help="whether this machine can hold one; the reason on stderr where not")
+    for each in (starts, builds, can):
         each.add_argument("--version", choices=tuple(RELEASES), default=DEFAULT)
     commands.add_parser("down", help="end it and remove all it left, also after a crash")
     shows = commands.add_parser("status", help="versions, processes, memory")

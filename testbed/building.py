@@ -129,7 +129,7 @@ def _build(program: Program, go: Path, say: Say) -> None:
         shutil.copy(file, work)
     env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
     env["GOFLAGS"] = f"{os.environ.get('GOFLAGS', '')} -mod=mod -trimpath".strip()
-    (work / "go.mod").write_text(_module_text(program, go, env))
+    (work / "go.mod").write_text(_module_text(program, go))
     for name, package in program.packages:
         flags = ["-v", "-ldflags", f"-s -w {program.ldflags}", "-tags", program.tags, "-o", str(fresh / name)]
         _run_go([str(go), "build", *flags, package], work, env, Progress(what=name, say=say))
@@ -142,20 +142,23 @@ def _build(program: Program, go: Path, say: Say) -> None:
     say(f"{program.name} {program.version} built in {time.monotonic() - began_s:.0f} s")
 
 
-def _module_text(program: Program, go: Path, env: dict[str, str]) -> str:
+def _module_text(program: Program, go: Path) -> str:
     lines = [f"module segue.testbed/{program.name}", "", "go 1.26.0", ""]
     if program.module:
         lines += [f"require {program.module} {program.version}", ""]
     if program.staged:
-        staged = _staging_modules(program, go, env)
+        staged = _staging_modules(program, go)
         lines += ["replace (", *(f"\t{name} => {name} {program.staged}" for name in staged), ")", ""]
     return "\n".join(lines)
 
 
-def _staging_modules(program: Program, go: Path, env: dict[str, str]) -> Sequence[str]:
-    """Upstream develops these inside its own repository and says so in its module file."""
+def fetch(program: Program, go: Path) -> Path | None:
+    """Fetch the upstream module that a program is about, and no other; its module file. HostError where it cannot."""
+    if not program.module:
+        return None
     command = [str(go), "mod", "download", "-json", f"{program.module}@{program.version}"]
-    plain = {**env, "GOFLAGS": ""}  # outside any module, -mod means nothing
+    # outside any module, -mod means nothing
+    plain = {**os.environ, "GOWORK": "off", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     done = subprocess.run(command, env=plain, cwd="/", capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise HostError(
@@ -163,8 +166,14 @@ def _staging_modules(program: Program, go: Path, env: dict[str, str]) -> Sequenc
             remedy="the Go module proxy must be reachable (GOPROXY)",
         )
     found: dict[str, str] = json.loads(done.stdout)
-    names = _STAGING.findall(Path(found["GoMod"]).read_text())
-    assert names, f"no staging modules in {found['GoMod']}"
+    return Path(found["GoMod"])
+
+
+def _staging_modules(program: Program, go: Path) -> Sequence[str]:
+    """Upstream develops these inside its own repository and says so in its module file."""
+    told = fetch(program, go)
+    names = _STAGING.findall(told.read_text()) if told else []
+    assert names, f"no staging modules in {told}"
     return sorted(names)
 
 

@@ -26,6 +26,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a real Kubernetes runs only where one was asked for (make test-real)."""
+    if os.environ.get("SEGUE_CLUSTER") != "real":
+        for item in items:
+            if item.get_closest_marker("real"):
+                item.add_marker(pytest.mark.skip(reason="needs a real Kubernetes: make test-real"))
+
+
 # -- what the tests of statements found, for the table in the docs (tools/make_statements.py) --------------------------
 
 _FOUND = pytest.StashKey[dict[str, Obj]]()

@@ -1,4 +1,4 @@
-"""A bed's life: up, used, down; and down after a crash. Runs only where a bed may be started: SEGUE_REAL=1, root.
+"""A bed's life: up, used, down; and down after a crash. Runs only where a bed may be started (make test-real).
 
 It has a state folder of its own, so a bed that somebody else uses is left alone. Built programs come from the cache.
 """
@@ -25,10 +25,7 @@ from tests.waiting import wait_until
 pytestmark = [
     pytest.mark.live,
     pytest.mark.full,
-    pytest.mark.skipif(
-        os.environ.get("SEGUE_REAL") != "1" or os.geteuid() != 0,
-        reason="a real Kubernetes is started only as root and with SEGUE_REAL=1 (make test-real)",
-    ),
+    pytest.mark.real,
     pytest.mark.timeout(2400),  # the first time, everything is built
 ]
 ROOT = Path(__file__).resolve().parents[2]
