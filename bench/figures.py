@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A median over runs, its spread, and the goal it is held against (`at_most`: smaller is better)."""
+    """A median over runs, its spread, and the goal it is held against (`at_most`: smaller is better).
+
+    A goal of None: the figure is there to be compared with.
+    """
 
     name: str
     values: Sequence[float]
     unit: str
-    goal: float
+    goal: float | None
     at_most: bool = True
 
     @property
@@ -24,8 +27,10 @@ class Figure:
 
     def line(self) -> str:
         """What `make bench` prints."""
+        spread = f"[{min(self.values):.3g}..{max(self.values):.3g}, n={len(self.values)}]"
+        if self.goal is None:
+            return f"{self.name:<34} {self.median:>9.3g} {self.unit:<6} {'-':<12} {spread}"
         met = self.median <= self.goal if self.at_most else self.median >= self.goal
         sign = "<=" if self.at_most else ">="
-        spread = f"[{min(self.values):.3g}..{max(self.values):.3g}, n={len(self.values)}]"
         verdict = "met" if met else "short"
         return f"{self.name:<34} {self.median:>9.3g} {self.unit:<6} {sign} {self.goal:g} {verdict:<6} {spread}"

@@ -1,6 +1,7 @@
 """What a release costs on the seed's Deployment, under load: from its new pods' readiness to the last old pod's end.
 
-Native and segue in turn, on the same cluster, same load; what native loses is printed beside it.
+Native and segue in turn, on the same cluster, same load; what native loses is printed beside it. CLUSTER=real does
+it on the test bed, with the seed's own probes (see release_real).
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ SEED = Path(__file__).resolve().parents[1] / "examples" / "seed"
 
 def figures() -> Iterator[Figure]:
     """Seconds beyond the pods' own start; requests lost by segue and by a plain restart in the same run."""
+    if os.environ.get("CLUSTER", "embedded") == "real":
+        from bench.release_real import figures as real  # noqa: PLC0415 - the test bed is not there on every machine
+
+        yield from real()
+        return
     beyond: list[float] = []
     lost: list[float] = []
     native: list[float] = []
