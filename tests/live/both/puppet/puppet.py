@@ -5,10 +5,13 @@
     /slow?s=N    answers after N seconds                 /hook?s=N&status=S  the same, noted as `hook`
     /redirect?to=URL&status=302                          /exit?code=N  ends at once with this code
     /deaf        closes the listener, lives on           /stuck    never accepts again, the listener stays open
+    /hook also takes ready=503, set before it waits
 
 Strings, by /set or in the variable PUPPET as `name=value,name=value`:
     ready, health, startup   the status of that path, or `hang`
     term                     exit (default) | ignore | N (closes the listener at SIGTERM, exits after N seconds)
+                             drain: accepts all that wait, closes the listener, exits after 2 seconds
+                             none: SIGTERM has no handler (only in the variable)
     listen_s                 seconds until it listens
 
 Every happening is a line of JSON on standard output, with the wall clock's seconds: {"t": 1.5, "what": "SIGTERM"}.
@@ -57,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         name = url.path.strip("/")
         match name:
             case "ready" | "health" | "startup":
-                note("probe", path=name, peer=self.client_address[0], agent=self.headers.get("User-Agent") or "")
+                peer, port = self.client_address[:2]
+                note("probe", path=name, peer=peer, port=str(port), agent=self.headers.get("User-Agent") or "")
                 self._as_told(STRINGS[name])
             case "set":
                 STRINGS.update(asked)
@@ -65,8 +69,10 @@ class Handler(BaseHTTPRequestHandler):
             case "events":
                 self._say(200, json.dumps(EVENTS))
             case "slow" | "hook":
-                note(name)
+                note(name, agent=self.headers.get("User-Agent") or "")
+                STRINGS["ready"] = asked.get("ready", STRINGS["ready"])
                 pause(float(asked.get("s", "0")))
+                note(f"{name} ends", waited="no" if self._left_alone() else "yes")
                 self._say(int(asked.get("status", "200")), f"{name}\n")
             case "redirect":
                 note("redirect", to=asked["to"])
@@ -74,11 +80,12 @@ class Handler(BaseHTTPRequestHandler):
             case "exit":
                 os._exit(int(asked.get("code", "0")))
             case "deaf":
-                self._say(200, "")
+                SERVER.halt()
                 SERVER.listener_away()
-            case "stuck":
                 self._say(200, "")
-                SERVER.stuck = True
+            case "stuck":
+                SERVER.halt()
+                self._say(200, "")
             case "":
                 self._say(200, f"{os.environ.get('VERSION', '')} {socket.gethostname()}\n")
             case _:
@@ -88,6 +95,15 @@ class Handler(BaseHTTPRequestHandler):
         if string == "hang":
             pause(_NEVER_S)
         self._say(int(string), "")
+
+    def _left_alone(self) -> bool:
+        """Whether who asked has gone without waiting for the answer."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _say(self, status: int, text: str, location: str = "") -> None:
         body = text.encode()
@@ -108,20 +124,42 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     stuck = False
+    halted = threading.Event()
+
+    def halt(self) -> None:
+        """Accept nothing more: returns when the thread that accepts has left."""
+        self.stuck = True  # seen after the next connection, which is this
+        with socket.create_connection(self.socket.getsockname()):
+            self.halted.wait()
 
     def listener_away(self) -> None:
         """Connections that nobody accepted yet are reset (N1), later ones refused (N2)."""
         self.socket.close()
         note("deaf")
 
+    def drain(self) -> None:
+        """Accept until nobody waits, and only then close (N4)."""
+        if not self.halted.is_set():
+            self.halt()
+        self.socket.setblocking(False)
+        while True:
+            try:
+                request, peer = self.socket.accept()
+            except BlockingIOError:
+                break
+            request.setblocking(True)
+            self.process_request(request, peer)
+        self.listener_away()
+
     def serve(self) -> None:
-        """Accept until the listener is gone; then live on."""
+        """Accept until the listener is gone or halted; then live on."""
         while self.socket.fileno() >= 0 and not self.stuck:
             try:
                 request, peer = self.socket.accept()
             except OSError:
                 break
             self.process_request(request, peer)
+        self.halted.set()
 
 
 def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -132,15 +170,18 @@ def on_signal(number: int, _frame: FrameType | None) -> None:
     if STRINGS["term"] == "exit":
         os._exit(0)
     # In a thread: a signal handler that waits would keep the main thread from its accepting
-    threading.Thread(target=leave, args=(float(STRINGS["term"]),)).start()
+    threading.Thread(target=leave, args=(STRINGS["term"],)).start()
 
 
-def leave(after_s: float) -> None:
+def leave(how: str) -> None:
     """What a graceful server does: no new connections, then the end."""
-    # Closing alone does not wake a thread in accept(), and the kernel would go on taking connections for it
-    SERVER.socket.shutdown(socket.SHUT_RDWR)
-    SERVER.listener_away()
-    pause(after_s)
+    if how == "drain":
+        SERVER.drain()
+    else:
+        # Closing alone does not wake a thread in accept(), and the kernel would go on taking connections for it
+        SERVER.socket.shutdown(socket.SHUT_RDWR)
+        SERVER.listener_away()
+    pause(2.0 if how == "drain" else float(how))
     note("exit")
     os._exit(0)
 
@@ -157,8 +198,11 @@ def echo(host: str) -> None:
 for pair in filter(None, os.environ.get("PUPPET", "").split(",")):
     name, _, value = pair.partition("=")
     STRINGS[name] = value
+if STRINGS["term"] == "none":
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP):
-    signal.signal(each, on_signal)
+    if each != signal.SIGTERM or STRINGS["term"] != "none":
+        signal.signal(each, on_signal)
 note("start", version=os.environ.get("VERSION", ""))
 pause(float(STRINGS["listen_s"]))
 HOST = os.environ.get("POD_IP") or "0.0.0.0"
