@@ -296,3 +296,26 @@ def test_a_bare_service_is_a_cluster_ip_of_the_range() -> None:
 
     assert spec["clusterIP"].startswith("10.96.") and spec["clusterIPs"] == [spec["clusterIP"]]
     assert spec["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+
+
+@pytest.mark.parametrize("cost", ["+1", "01", "1.5", "-0", "2147483648", "much", ""])
+def test_a_deletion_cost_that_is_no_plain_int32_is_refused_in_pods_and_templates(cost: str) -> None:
+    world = ApiWorld()
+    annotations = {"controller.kubernetes.io/pod-deletion-cost": cost}
+    made = deployment()
+    made["spec"]["template"]["metadata"]["annotations"] = annotations
+    pod: Obj = {"metadata": {"name": "p", "annotations": annotations}, "spec": made["spec"]["template"]["spec"]}
+
+    refused = [refusal(world, DEPLOYMENTS, made), refusal(world, "pods", pod)]
+
+    assert [error.reason for error in refused] == ["Invalid", "Invalid"]
+    assert all("must be a 32bit integer" in error.message for error in refused)
+
+
+@pytest.mark.parametrize("cost", ["0", "-1", "7", "-2147483648", "2147483647"])
+def test_a_deletion_cost_that_is_a_plain_int32_is_taken(cost: str) -> None:
+    world = ApiWorld()
+    made = deployment()
+    made["spec"]["template"]["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": cost}
+
+    assert world.registry.create(DEPLOYMENTS, made)["metadata"]["generation"] == 1

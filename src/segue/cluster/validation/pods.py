@@ -13,6 +13,8 @@ _NOT_NEGATIVE = "must be greater than or equal to 0"
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _HOOK_HANDLERS = ("exec", "httpGet", "sleep", "tcpSocket")
+_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_PLAIN_INT = re.compile("0|-?[1-9][0-9]*")
 _PORT_NAME = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _MUTABLE_HINT = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -23,7 +25,16 @@ _MUTABLE_HINT = (
 
 def pod_causes(pod: Obj) -> list[Cause]:
     """What is off in a Pod."""
-    return pod_spec_causes(pod.get("spec") or {}, "spec", template=False)
+    causes = deletion_cost_causes(pod["metadata"], "metadata")
+    return causes + pod_spec_causes(pod.get("spec") or {}, "spec", template=False)
+
+
+def deletion_cost_causes(metadata: Obj, path: str) -> list[Cause]:
+    """A pod's deletion cost is an int32 in its plain form, else nobody would heed it (R4)."""
+    text = (metadata.get("annotations") or {}).get(_DELETION_COST)
+    if text is None or (_PLAIN_INT.fullmatch(text) and -(2**31) <= int(text) < 2**31):
+        return []
+    return [invalid_value(f"{path}.annotations[{_DELETION_COST}]", text, "must be a 32bit integer")]
 
 
 def pod_update_causes(pod: Obj, before: Obj) -> list[Cause]:

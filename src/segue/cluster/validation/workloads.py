@@ -8,7 +8,7 @@ import re
 
 from segue.cluster.refusals import Cause, forbidden_field, invalid_value, required, unsupported
 from segue.cluster.validation.metadata import label_causes
-from segue.cluster.validation.pods import pod_spec_causes
+from segue.cluster.validation.pods import deletion_cost_causes, pod_spec_causes
 from segue.model.objects import Obj, label_selector_matches
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -63,6 +63,7 @@ def workload_causes(obj: Obj) -> list[Cause]:
             causes.append(invalid_value("spec.template.metadata.labels", labels, detail))
     causes += label_causes(labels, "spec.template.labels")
     template = spec.get("template") or {}
+    causes += deletion_cost_causes(template.get("metadata") or {}, "spec.template")
     return causes + pod_spec_causes(template.get("spec") or {}, "spec.template.spec", template=True)
 
 
