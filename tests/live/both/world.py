@@ -295,6 +295,13 @@ class Place:
             answer = way.getresponse()
             return answer.status, answer.read().decode()
 
+    @contextmanager
+    def datagram(self, ip: str, port: int) -> Iterator[socket.socket]:
+        """A connected UDP socket of the client's network."""
+        with self.world.socket(socket.SOCK_DGRAM) as made:
+            made.connect((ip, port))
+            yield made
+
     def cluster_ip(self, service: str = "puppet") -> str:
         """The Service's address."""
         return str(self.get("services", service)["spec"]["clusterIP"])
@@ -316,8 +323,8 @@ class Place:
     def leave(self) -> None:
         """Take the namespace away, its pods quickly; not waited for."""
         self.world.call("DELETE", f"/api/v1/namespaces/{self.namespace}")
-        for each in self.all("pods"):
-            self.delete("pods", each["metadata"]["name"], grace_s=0)
+        for each in self.all("pods"):  # one that is gone meanwhile answers 404
+            self.world.call("DELETE", self.path("pods", each["metadata"]["name"]), {"gracePeriodSeconds": 0})
 
 
 def is_ready(pod: Obj) -> bool:
