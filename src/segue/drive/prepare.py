@@ -187,13 +187,22 @@ def target_of(document: Document, live: Deployment, wanted: Obj) -> Target:
     after = {key: wanted["spec"].get(key) for key in {*SETTINGS, *changes} - {"template", "selector"}}
     annotations: Obj = dict(annotations_of(document.obj))
     if LAST_APPLIED in live.annotations:
-        annotations[LAST_APPLIED] = json.dumps(document.obj, separators=(",", ":")) + "\n"
+        annotations[LAST_APPLIED] = _as_applied(document.obj, live.namespace)
     return Target(
         kind="release",
         template=wanted["spec"]["template"],
         after=memory.after if memory is not None and memory.kind == "release" else after,
         metadata={"labels": labels_of(document.obj), "annotations": annotations},
     )
+
+
+def _as_applied(manifest: Obj, namespace: str) -> str:
+    """What kubectl apply would have written down, letter by letter: applying the file again then changes nothing."""
+    metadata: Obj = {"annotations": {}, "namespace": namespace, **(manifest.get("metadata") or {})}
+    metadata["annotations"] = {key: text for key, text in annotations_of(manifest).items() if key != LAST_APPLIED}
+    text = json.dumps({**manifest, "metadata": metadata}, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    # Go's encoder writes these as escapes
+    return "".join(f"\\u{ord(each):04x}" if each in "<>&\u2028\u2029" else each for each in text) + "\n"
 
 
 def check_service(placed: Placed, live: Obj | None, templates: list[Obj], pods: list[Obj]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from segue.drive.prepare import Placed, check_service, manifest_fault
+from segue.drive.prepare import LAST_APPLIED, Placed, check_service, manifest_fault, target_of
 from segue.model.errors import Forbidden, ManifestError, Refused
 from segue.model.http import ApiResponse
 from segue.model.manifest import Document, parse
 from segue.model.objects import Obj
+from segue.model.workloads import Deployment
 
 TEXT = """apiVersion: apps/v1
 kind: Deployment
@@ -91,3 +92,25 @@ def test_a_service_that_would_jump_to_other_pods_is_refused() -> None:
 
     with pytest.raises(Refused, match="jump"):
         check_service(placed, live, [TEMPLATE], [])
+
+
+def test_what_kubectl_apply_would_have_noted_is_noted_letter_by_letter() -> None:
+    (document,) = parse(
+        "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: web}\nspec: {note: '<ü>'}\n", file="web.yaml"
+    )
+    live = Deployment(
+        obj={"metadata": {"name": "web", "namespace": "shop", "annotations": {LAST_APPLIED: "{}"}}, "spec": {}}
+    )
+
+    noted = target_of(document, live, {"spec": {"template": {}}}).metadata["annotations"][LAST_APPLIED]
+
+    assert noted == (
+        '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"annotations":{},"name":"web","namespace":"shop"},'
+        '"spec":{"note":"\\u003cü\\u003e"}}\n'
+    )
+
+
+def test_what_was_never_applied_gets_no_note() -> None:
+    live = Deployment(obj={"metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
+
+    assert target_of(DOCUMENT, live, {"spec": {"template": {}}}).metadata["annotations"] == {}
