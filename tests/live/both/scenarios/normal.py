@@ -1,0 +1,354 @@
+"""The normal form of what was seen in a scenario: one text without times and chosen names, equal on equal clusters.
+
+For each act of the script:
+  - what commands answered;
+  - the story: every change of what actors write (specs, owners and labels of Deployments, ReplicaSets, Services), in
+    the one order of the cluster's resource versions; fields that one write changed stand on one line;
+  - the conditions of Deployments as they followed each other;
+  - the most pods and the fewest ready endpoints at once;
+  - what stands when everything has settled: counts, revisions, pods by state, endpoints by state.
+At the end the lives of all pods with their endpoints (lives.py), equal ones counted: which of three equal pods was
+first is chance.
+
+What may be coalesced: counts in statuses on their way (only what stands is told); with `Manner(loose=True)`, for scripts
+in which several pods become Ready at moments of their own, a ReplicaSet's steps in one direction ("3 to 0"), and the
+order between two ReplicaSets.
+Rule: a pure function; it reads no clock and knows no cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from segue.model.objects import Obj, annotations_of, labels_of, name_of
+from tests.live.both.scenarios.lives import (
+    HASH,
+    EndpointLives,
+    PodLife,
+    Words,
+    roles_of,
+    said_labels,
+    version_of_template,
+)
+from tests.live.both.scenarios.sights import Act, Sight, View, in_order
+
+_REVISION = "deployment.kubernetes.io/revision"
+_SIZES = ("deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas")
+_MEMORY = "segue.dev/release"
+_SERVICE_OF = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a scenario is told."""
+
+    loose: bool = False  # a ReplicaSet's steps in one direction are one, and each ReplicaSet is told for itself
+    lives: bool = True  # whether lives of pods are told at all
+
+
+def tale(acts: Sequence[Act], manner: Manner) -> str:
+    """The normal form."""
+    teller = _Teller(names=_names(acts), manner=manner)
+    lines: list[str] = []
+    for number, act in enumerate(acts, start=1):
+        lines += [f"{number}. {act.title}", *(f"   {line}" for line in teller.act(number, act)), ""]
+    if manner.lives:
+        lines += ["pods", *(f"   {line}" for line in teller.lives())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """What stands for chosen names."""
+
+    sets: Mapping[str, str]  # uid -> role
+    hashes: Mapping[str, str]
+    pods: Mapping[str, str]  # pod name -> role of its first owner, or its own name
+    words: Mapping[str, str]  # what to replace in answers
+
+    def plain(self, text: str) -> str:
+        """A text without chosen names."""
+        for name in sorted(self.words, key=len, reverse=True):
+            text = text.replace(name, self.words[name])
+        return text
+
+
+def _names(acts: Sequence[Act]) -> _Names:
+    sights = in_order(sight for act in acts for sight in act.sights)
+    sets = roles_of([sight.object for sight in sights if sight.resource == "replicasets"])
+    hashes: dict[str, str] = {}
+    words: dict[str, str] = {}
+    pods: dict[str, str] = {}
+    for sight in sights:
+        if sight.resource == "replicasets":
+            mark = labels_of(sight.object["spec"]["template"]).get(HASH, "")
+            if mark:
+                words[mark] = hashes[mark] = sets[sight.uid]
+            words[sight.name] = sets[sight.uid]
+        if sight.resource == "pods" and sight.name not in pods:
+            owners = [str(one["uid"]) for one in sight.object["metadata"].get("ownerReferences") or []]
+            pods[sight.name] = sets.get(owners[0], "a stranger") if owners else sight.name
+            if owners:
+                words[sight.name] = f"one of {pods[sight.name]}"
+    return _Names(sets=sets, hashes=hashes, pods=pods, words=words)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Teller:
+    names: _Names
+    manner: Manner
+    view: View = field(default_factory=View)
+    pods: dict[str, PodLife] = field(default_factory=dict)  # by uid
+    services: dict[str, EndpointLives] = field(default_factory=dict)
+
+    def act(self, number: int, act: Act) -> list[str]:
+        """Everything of one act."""
+        story: list[tuple[str, str]] = []  # what it is about, what happened to it
+        conditions: dict[str, Words] = {}
+        extremes = _Extremes(pods=self._staying(), ready=self._ready_counts())
+        for sight in in_order(act.sights):
+            before = self.view.one(sight.resource, sight.name)
+            story += [(self._subject(sight), line) for line in self._changes(sight, before)]
+            if sight.resource == "deployments" and sight.type != "DELETED":
+                _note_conditions(conditions, number, sight.object)
+            if sight.resource == "pods":
+                life = PodLife(name=sight.name, roles=self.names.sets, hashes=self.names.hashes)
+                self.pods.setdefault(sight.uid, life).see(number, sight)
+            if sight.resource == "endpointslices" and (service := labels_of(sight.object).get(_SERVICE_OF)):
+                self.services.setdefault(service, EndpointLives()).see(number, sight)
+            self.view.see(sight)
+            extremes.note(self._staying(), self._ready_counts())
+        lines = [
+            self.names.plain(line)
+            for said in act.said
+            for line in (f"{said.argv}: exit {said.exit_code}", *(f"  {told}" for told in _even(said.lines)))
+        ]
+        lines += [f"{subject}: {change}" for subject, change in (_loose(story) if self.manner.loose else story)]
+        lines += [f"{key}: {words.text().partition(': ')[2]}" for key, words in sorted(conditions.items())]
+        return [*lines, *extremes.lines(), *(f"= {line}" for line in self._standing())]
+
+    # -- the story ---------------------------------------------------------------------------------------------------
+
+    def _subject(self, sight: Sight) -> str:
+        if sight.resource == "replicasets":
+            return f"replicaset {self.names.sets[sight.uid]}"
+        return f"{sight.resource.removesuffix('s')} {sight.name}"
+
+    def _changes(self, sight: Sight, before: Obj) -> list[str]:
+        """What one event changes in what actors write, on one line; none where it changed nothing of it."""
+        match sight.resource:
+            case "deployments":
+                wishes = self._deployment
+            case "replicasets":
+                wishes = self._replica_set
+            case "services":
+                wishes = self._service
+            case _:
+                return []
+        if sight.type == "DELETED":
+            return ["gone"]
+        old = wishes(before) if before else {}
+        new = wishes(sight.object)
+        changed = [f"{key} {value}" for key, value in new.items() if old.get(key, "") != value and value]
+        changed += [f"no {key}" for key, value in old.items() if value and not new.get(key)]
+        made = [] if before else ["made"]
+        return [", ".join(made + changed)] if made or changed else []
+
+    def _deployment(self, obj: Obj) -> dict[str, str]:
+        spec = obj["spec"]
+        strategy = spec["strategy"]
+        rolling = strategy.get("rollingUpdate")
+        return {
+            "template": said_template(spec["template"]),
+            "replicas": str(spec["replicas"]),
+            "strategy": strategy["type"]
+            + (f" (surge {rolling['maxSurge']}, unavailable {rolling['maxUnavailable']})" if rolling else ""),
+            "minReadySeconds": str(spec.get("minReadySeconds") or ""),
+            "progressDeadlineSeconds": str(spec["progressDeadlineSeconds"]),
+            "paused": "yes" if spec.get("paused") else "",
+            "revision": annotations_of(obj).get(_REVISION, ""),
+            "memory": said_memory(annotations_of(obj).get(_MEMORY, "")),
+            "deletion": _deletion(obj),
+        }
+
+    def _replica_set(self, obj: Obj) -> dict[str, str]:
+        labels = {key: value for key, value in labels_of(obj).items() if key != HASH}
+        notes = [key for key in annotations_of(obj) if key.startswith("segue.dev/")]
+        return {
+            "replicas": str(obj["spec"]["replicas"]),
+            "labels": said_labels({}, labels),
+            "owner": ", ".join(str(one["name"]) for one in obj["metadata"].get("ownerReferences") or []) or "nobody",
+            "revision": annotations_of(obj).get(_REVISION, ""),
+            "minReadySeconds": str(obj["spec"].get("minReadySeconds") or ""),
+            "notes": ", ".join(sorted(notes)),
+            "deletion": _deletion(obj),
+        }
+
+    def _service(self, obj: Obj) -> dict[str, str]:
+        selector = {
+            key: self.names.hashes.get(value, value) for key, value in (obj["spec"].get("selector") or {}).items()
+        }
+        return {"selector": said_labels({}, selector)}
+
+    # -- what stands -------------------------------------------------------------------------------------------------
+
+    def _standing(self) -> list[str]:
+        lines = []
+        for obj in self.view.all("deployments"):
+            status = obj.get("status", {})
+            keys = ("replicas", "updated", "ready", "available", "unavailable", "terminating")
+            counts = [f"{status.get(_field(key), 0)} {'there' if key == 'replicas' else key}" for key in keys]
+            observed = status.get("observedGeneration") == obj["metadata"]["generation"]
+            collisions = f", {status['collisionCount']} collisions" if status.get("collisionCount") else ""
+            lines.append(
+                f"deployment {name_of(obj)}: {', '.join(counts)}{'' if observed else ', not observed'}{collisions}"
+            )
+        sets = sorted(self.view.all("replicasets"), key=lambda obj: self.names.sets[obj["metadata"]["uid"]])
+        for obj in sets:
+            status = obj.get("status", {})
+            counts = [f"{status.get(_field(key), 0)} {key}" for key in ("ready", "available")]
+            sizes = "/".join(annotations_of(obj).get(key, "-") for key in _SIZES)
+            role = self.names.sets[obj["metadata"]["uid"]]
+            lines.append(
+                f"replicaset {role}: {obj['spec']['replicas']} wanted, {status.get('replicas', 0)} there, "
+                f"{', '.join(counts)}; desired/most {sizes}"
+            )
+        present = Counter(f"{self.names.pods[name_of(pod)]} {_state(pod)}" for pod in self.view.all("pods"))
+        lines.append("pods: " + (_counted(present) or "none"))
+        for service, lives in sorted(self.services.items()):
+            endpoints = Counter(f"{self.names.pods[pod]} {word}" for pod, word in lives.now.items())
+            lines.append(f"endpoints of {service}: " + (_counted(endpoints) or "none"))
+        return lines
+
+    def _staying(self) -> int:
+        return sum(
+            "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in {"Succeeded", "Failed"}
+            for pod in self.view.all("pods")
+        )
+
+    def _ready_counts(self) -> dict[str, int]:
+        return {service: len(lives.ready) for service, lives in self.services.items()}
+
+    def lives(self) -> list[str]:
+        """All pods, equal lives counted."""
+        told: Counter[str] = Counter()
+        for life in self.pods.values():
+            beside = [
+                f" | {service}: {lives.lives[life.name].text()}"
+                for service, lives in sorted(self.services.items())
+                if life.name in lives.lives
+            ]
+            told[f"{self.names.pods[life.name]} {life.words.text()}{''.join(beside)}"] += 1
+        return [f"{count} x {text}" for text, count in sorted(told.items())]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Extremes:
+    """The most pods that stay and the fewest ready endpoints, at any moment of an act."""
+
+    pods: int
+    ready: dict[str, int]
+    _most: int = 0
+    _fewest: dict[str, int] = field(default_factory=dict)
+
+    def note(self, pods: int, ready: Mapping[str, int]) -> None:
+        """One moment."""
+        self._most = max(self._most, pods, self.pods)
+        for service, count in ready.items():
+            self._fewest[service] = min(count, self._fewest.get(service, count), self.ready.get(service, 0))
+
+    def lines(self) -> list[str]:
+        """Both, where anything happened."""
+        fewest = "".join(f"; fewest ready endpoints of {name}: {n}" for name, n in sorted(self._fewest.items()))
+        return [f"most pods: {self._most}{fewest}"] if self._most else []
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def said_template(template: Obj) -> str:
+    """Version and the strings that make it misbehave."""
+    env = template["spec"]["containers"][0].get("env") or []
+    strings = next((str(each.get("value") or "") for each in env if each["name"] == "PUPPET"), "")
+    notes = [f"{key}={value}" for key, value in sorted((template["metadata"].get("annotations") or {}).items())]
+    return " ".join([version_of_template(template), *([f"({strings})"] if strings else []), *notes])
+
+
+def said_memory(text: str) -> str:
+    """Where the release that is under way says it stands."""
+    if not text:
+        return ""
+    memory = json.loads(text)
+    flags = [key for key in ("patched", "switched", "aborting") if memory.get(key)]
+    known = ["the new version is known"] if memory.get("new_hash") else []
+    return f"({'; '.join([memory['kind'], 'serving ' + memory['serving'], *flags, *known])})"
+
+
+def _deletion(obj: Obj) -> str:
+    return (
+        ", ".join(obj["metadata"].get("finalizers") or ["asked for"]) if "deletionTimestamp" in obj["metadata"] else ""
+    )
+
+
+def _field(key: str) -> str:
+    return key if key == "replicas" else f"{key}Replicas"
+
+
+def _state(pod: Obj) -> str:
+    conditions = pod.get("status", {}).get("conditions") or []
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    phase = str(pod.get("status", {}).get("phase") or "Pending")
+    leaving = "leaving, " if "deletionTimestamp" in pod["metadata"] else ""
+    return leaving + ("Ready" if ready else f"{phase}, not Ready")
+
+
+def _counted(things: Counter[str]) -> str:
+    return ", ".join(f"{count} x {text}" for text, count in sorted(things.items()))
+
+
+def _note_conditions(conditions: dict[str, Words], act: int, deployment: Obj) -> None:
+    for each in deployment.get("status", {}).get("conditions") or []:
+        key = f"deployment {name_of(deployment)} {each['type']}"
+        conditions.setdefault(key, Words()).say(act, f"{each['status']} ({each['reason']})")
+
+
+_STEP = re.compile(r"^replicas (\d+)$")
+
+
+def _loose(story: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each ReplicaSet's steps for themselves, after the rest; steps in one direction as one."""
+    rest = [line for line in story if not line[0].startswith("replicaset")]
+    told: list[tuple[str, str]] = []
+    for subject in sorted({subject for subject, _ in story if subject.startswith("replicaset")}):
+        mine = [change for about, change in story if about == subject]
+        told += [(subject, change) for change in _runs(mine)]
+    return rest + told
+
+
+def _runs(changes: list[str]) -> list[str]:
+    kept: list[str] = []
+    sizes: list[int] = []  # of the run that goes on
+    for change in changes:
+        step = _STEP.match(change)
+        if step is None:
+            kept.append(change)
+            found = re.search(r"replicas (\d+)", change)
+            sizes = [int(found[1])] if found else sizes
+            continue
+        size = int(step[1])
+        if len(sizes) >= 2 and (sizes[-1] - sizes[-2]) * (size - sizes[-1]) > 0:
+            kept.pop()
+        kept.append(change)
+        sizes.append(size)
+    return kept
+
+
+def _even(lines: Sequence[str]) -> list[str]:
+    """Lines of answers; how old pods ended is told in no order."""
+    return [line for line in lines if not line.startswith("pod ")] + sorted(
+        line for line in lines if line.startswith("pod ")
+    )

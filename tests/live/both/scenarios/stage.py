@@ -1,0 +1,280 @@
+"""The stage of a scripted scenario: it records what the API shows, waits for conditions, and compares with what a real
+cluster showed.
+
+Rule 1: a script waits on what was recorded, so that an act ends on both clusters in the same state.
+Rule 2: only a real cluster writes what is expected (SEGUE_RECORD=1 SEGUE_CLUSTER=real).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from segue.model.objects import Obj, labels_of, name_of
+from tests.live.both.scenarios.normal import Manner, tale
+from tests.live.both.scenarios.sights import RESOURCES, Act, Said, Sight, View
+from tests.live.both.world import BIN, Place, Watched, condition, is_ready
+from tests.waiting import wait_until
+
+EXPECTED = Path(__file__).resolve().parent / "expected"
+_QUIET_S = 0.8  # nothing happened for so long: what follows from an act has followed
+_LIMIT_S = 45.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """What a script has: a place, acts, conditions."""
+
+    place: Place
+    folder: Path  # for manifests
+    watched: dict[str, Watched]
+    acts: list[Act] = field(default_factory=list)
+    view: View = field(default_factory=View)
+    manner: Manner = field(default_factory=Manner)
+    _taken: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESOURCES, 0))
+
+    # -- acts --------------------------------------------------------------------------------------------------------
+
+    def act(self, title: str) -> None:
+        """Let everything settle, then begin the next step of the script."""
+        if self.acts:
+            self.settle()
+        self.acts.append(Act(title=title))
+
+    def settle(self) -> None:
+        """Wait until nothing has happened for a while."""
+        quiet_since_s = time.monotonic()
+
+        def quiet() -> bool:
+            nonlocal quiet_since_s
+            if self._take():
+                quiet_since_s = time.monotonic()
+            return time.monotonic() - quiet_since_s >= _QUIET_S
+
+        wait_until(quiet, limit_s=_LIMIT_S, what="nothing to happen any more")
+
+    def _take(self) -> int:
+        """Take in what the watches have told since the last time."""
+        taken = 0
+        for resource, watched in self.watched.items():
+            told = watched.happenings[self._taken[resource] :]
+            self._taken[resource] += len(told)
+            taken += len(told)
+            for each in told:
+                sight = Sight(resource=resource, type=each.type, object=each.object)
+                self.acts[-1].sights.append(sight)
+                self.view.see(sight)
+        return taken
+
+    def wait(self, what: str, wanted: Callable[[View], object], limit_s: float = _LIMIT_S) -> None:
+        """Wait until what was recorded is like this."""
+
+        def met() -> object:
+            self._take()
+            return wanted(self.view)
+
+        try:
+            wait_until(met, limit_s=limit_s, what=what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.tale()}") from None
+
+    def tale(self) -> str:
+        """What has happened, in its normal form."""
+        return tale(self.acts, self.manner)
+
+    # -- conditions that many scripts wait for -----------------------------------------------------------------------
+
+    def rolled_out(self, name: str, count: int) -> None:
+        """Wait until all pods of a Deployment are its newest, available and alone, and its endpoints are they."""
+        self.wait(f"{name} to be rolled out", lambda view: complete(view.one("deployments", name), count))
+        self.wait(f"{count} pods alone", lambda view: len(view.all("pods")) == count and all_ready(view, count))
+
+    def ready(self, count: int, version: str = "") -> None:
+        """Wait until so many pods of a version (any, if none is named) are Ready and stay, and are ready endpoints."""
+        self.wait(f"{count} ready pods {version}", lambda view: all_ready(view, count, version))
+
+    def pods(self, version: str = "") -> list[Obj]:
+        """Pods of a version that are not leaving, the oldest first."""
+        self._take()
+        found = [pod for pod in self.view.all("pods") if version in ("", version_of_pod(pod))]
+        return sorted(
+            (pod for pod in found if "deletionTimestamp" not in pod["metadata"]),
+            key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), name_of(pod)),
+        )
+
+    def pull(self, pod: Obj, **strings: str) -> None:
+        """Pull strings of one pod, as it is now: it may have had no address when it was looked at."""
+        name = name_of(pod)
+        self.wait(f"{name} to run", lambda view: runs(view.one("pods", name)))
+        address = str(self.view.one("pods", name)["status"]["podIP"])
+
+        def pulled() -> bool:
+            try:
+                self.place.pull(address, **strings)
+            except OSError:  # it runs, but does not listen yet
+                return False
+            return True
+
+        wait_until(pulled, limit_s=15.0, what=f"{name} to listen")
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    def kubectl(self, *argv: str, stdin: str = "") -> None:
+        """Run kubectl, which must succeed."""
+        self.place.kubectl(*argv, stdin=stdin)
+
+    def manifest(self, *objects: Obj) -> str:
+        """A file of these objects."""
+        file = self.folder / f"manifest-{len(list(self.folder.glob('manifest-*')))}.yaml"
+        file.write_text("\n---\n".join(json.dumps(each, indent=1) for each in objects))
+        return str(file)
+
+    def segue(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run segue and note what it answered."""
+        done = self.place.run("segue", *argv, "-o", "json", limit_s=120)
+        self.said(argv[0], done.returncode, done.stdout, done.stderr)
+        return done
+
+    def said(self, command: str, exit_code: int, stdout: str, stderr: str) -> None:
+        """Note what a segue answered: its exit code, the actions of its receipts, its error."""
+        self.acts[-1].said.append(Said(argv=f"segue {command}", exit_code=exit_code, lines=answer_of(stdout, stderr)))
+
+    @contextmanager
+    def segue_running(self, *argv: str) -> Iterator[subprocess.Popen[str]]:
+        """A segue that runs while the block does; ended with it."""
+        command = [str(BIN / "segue"), *argv, "-o", "json"]
+        with subprocess.Popen(
+            command, env=self.place.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    # -- the comparison ----------------------------------------------------------------------------------------------
+
+    def compare(self, name: str) -> None:
+        """The tale is what a real cluster showed; or, recording, it becomes that."""
+        told = self.tale()
+        file = EXPECTED / f"{name}.txt"
+        real = self.place.world.label.startswith("real")
+        if os.environ.get("SEGUE_RECORD") == "1" and real:
+            file.write_text(told)
+            return
+        assert file.exists(), f"nothing is expected of {name} yet: SEGUE_RECORD=1 SEGUE_CLUSTER=real writes it\n{told}"
+        wanted = file.read_text()
+        if told != wanted:
+            lines = difflib.unified_diff(
+                wanted.splitlines(), told.splitlines(), "a real cluster", self.place.world.label, lineterm="", n=4
+            )
+            pytest.fail("\n".join(["the sequences differ:", *lines]), pytrace=False)
+
+
+@contextmanager
+def opened(place: Place, folder: Path) -> Iterator[Stage]:
+    """A stage whose watches run while the block does."""
+    with ExitStack() as stack:
+        watched = {resource: stack.enter_context(place.watch(resource)) for resource in RESOURCES}
+        yield Stage(place=place, folder=folder, watched=watched)
+
+
+def scenario(script: Callable[[Stage], None]) -> Callable[[Stage], None]:
+    """A test that plays a script and compares what was seen with what a real cluster showed."""
+
+    @functools.wraps(script)
+    def play(stage: Stage) -> None:
+        script(stage)
+        stage.settle()
+        stage.compare(script.__name__.removeprefix("test_"))
+
+    return play
+
+
+# -- conditions over what was recorded ---------------------------------------------------------------------------------
+
+
+def version_of_pod(pod: Obj) -> str:
+    """The tag of its image."""
+    return str(pod["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+
+def runs(pod: Obj) -> bool:
+    """Whether its container runs now."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return bool(pod.get("status", {}).get("podIP")) and any("running" in each["state"] for each in statuses)
+
+
+def restarts(pod: Obj) -> int:
+    """How often its container was started again."""
+    return sum(int(each["restartCount"]) for each in pod.get("status", {}).get("containerStatuses") or [])
+
+
+def waits_for(pod: Obj, reason: str) -> bool:
+    """Whether its container waits for this reason."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return any(each["state"].get("waiting", {}).get("reason") == reason for each in statuses)
+
+
+def complete(deployment: Obj, count: int) -> bool:
+    """As `kubectl rollout status` judges, and with nobody terminating any more."""
+    status = deployment.get("status", {})
+    counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas", "readyReplicas")]
+    observed = status.get("observedGeneration") == deployment.get("metadata", {}).get("generation")
+    return observed and counts == [count] * 4 and not status.get("terminatingReplicas")
+
+
+def progressing(deployment: Obj) -> str:
+    """The reason of the condition Progressing."""
+    found = deployment.get("status", {}).get("conditions") or []
+    return next((str(each["reason"]) for each in found if each["type"] == "Progressing"), "")
+
+
+def all_ready(view: View, count: int, version: str = "") -> bool:
+    """So many pods are Ready and stay; all of them whom a Service selects are ready endpoints of it."""
+    pods = [pod for pod in view.all("pods") if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]]
+    mine = [pod for pod in pods if version in ("", version_of_pod(pod))]
+    for service in view.all("services"):
+        wanted = service["spec"].get("selector") or {}
+        selected = {name_of(pod) for pod in pods if wanted.items() <= labels_of(pod).items()}
+        if selected != ready_endpoints(view, name_of(service)):
+            return False
+    return len(mine) == count
+
+
+def ready_endpoints(view: View, service: str) -> set[str]:
+    """The pods that a Service sends to."""
+    slices = [one for one in view.all("endpointslices") if labels_of(one).get("kubernetes.io/service-name") == service]
+    return {
+        str(each["targetRef"]["name"])
+        for one in slices
+        for each in one.get("endpoints") or []
+        if each["conditions"].get("ready")
+    }
+
+
+def answer_of(stdout: str, stderr: str) -> tuple[str, ...]:
+    """What a segue answered: the actions of its receipts, how the old pods ended, its error."""
+    lines: list[str] = []
+    try:
+        parsed = json.loads(stdout) if stdout.strip() else []
+    except ValueError:
+        parsed = []
+    for receipt in parsed if isinstance(parsed, list) else [parsed]:
+        lines += [str(each["action"]) for each in receipt.get("actions", [])]
+        lines += [f"pod {each['pod']} ended: {each['reason']}" for each in receipt.get("pods", [])]
+    lines += [line for line in stderr.splitlines() if line.startswith("error: ")]
+    return tuple(lines)
+
+
+__all__ = ["Stage", "condition", "opened", "scenario"]
