@@ -11,7 +11,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from segue.cluster.controllers.contract import Controller, Refusal
+from segue.cluster.controllers.contract import Controller, Later, Refusal
 from segue.cluster.controllers.deployment.controller import DeploymentController
 from segue.cluster.controllers.endpointslice import EndpointSliceController
 from segue.cluster.controllers.garbage import GarbageCollector
@@ -76,7 +76,8 @@ class Manager:
         self.view = View(store)
         self._performer = performer
         self._loops = {loop.controller.name: loop for loop in _loops(chance, self.settings)}
-        self._arrived: dict[_Key, None] = {}
+        self._arrived: dict[_Key, float] = {}  # what an event concerns, and how long that may wait
+        self._writing = ""  # the controller whose write is being performed
         self._due: dict[_Key, None] = {}
         self._timers: dict[_Key, float] = {}
         self._heap: list[tuple[float, _Key]] = []
@@ -106,12 +107,15 @@ class Manager:
 
     def _arrive(self, event: StoreEvent) -> None:
         for name, loop in self._loops.items():
-            for ref in loop.controller.keys(self.view, event):
-                self._arrived[_Key(name, ref)] = None
+            for found in loop.controller.keys(self.view, event):
+                if not isinstance(found, Later):
+                    self._arrived[_Key(name, found)] = loop.delay_s
+                elif name != self._writing:
+                    key, after_s = _Key(name, found.ref), loop.delay_s + found.after_s
+                    self._arrived[key] = min(self._arrived.get(key, after_s), after_s)
 
     def _sort_in(self, now_s: float) -> None:
-        for key in self._arrived:
-            delay_s = self._loops[key.controller].delay_s
+        for key, delay_s in self._arrived.items():
             if delay_s > 0:
                 self._wake_at(key, now_s + delay_s)
             else:
@@ -133,6 +137,14 @@ class Manager:
         loop = self._loops[key.controller]
         self._timers.pop(key, None)
         outcome: Outcome = loop.controller.reconcile(self.view, key.ref, now_s)
+        self._writing = key.controller
+        try:
+            self._carry_out(key, outcome, now_s)
+        finally:
+            self._writing = ""
+
+    def _carry_out(self, key: _Key, outcome: Outcome, now_s: float) -> None:
+        loop = self._loops[key.controller]
         for write in outcome.writes:
             try:
                 self._performer.perform(write)

@@ -28,12 +28,20 @@ class Refusal:
     now_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """An object that needs no look at once, and none at all where the event is this controller's own write."""
+
+    ref: Ref
+    after_s: float
+
+
 class Controller(Protocol):
     """One control loop."""
 
     name: str
 
-    def keys(self, view: View, event: StoreEvent) -> Iterable[Ref]:
+    def keys(self, view: View, event: StoreEvent) -> Iterable[Ref | Later]:
         """The objects of this controller that an event may concern."""
         ...
 

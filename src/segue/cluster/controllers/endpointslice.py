@@ -2,13 +2,14 @@
 
 Rule 1: a pod stays in its slice, terminating or not, until its phase is terminal or it is gone (E3).
 Rule 2: the selector is evaluated live: a relabelled pod is simply absent, never "terminating" (E5).
+Rule 3: a phase alone calls for no sync: what has ended without a deletion leaves with the next one, unready till then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from segue.cluster.controllers.contract import NOTHING, Refusal
+from segue.cluster.controllers.contract import NOTHING, Later, Refusal
 from segue.cluster.controllers.endpoints import Ports, endpoint_of, is_included, ports_of
 from segue.cluster.controllers.owners import owner_reference
 from segue.cluster.controllers.slices import Filled, fill
@@ -24,6 +25,7 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS = "service.kubernetes.io/headless"
 LONGEST_PREFIX = 58
+FOREIGN_WRITE_S = 1.0  # so long somebody else's write of a slice stands (E4)
 
 
 class EndpointSliceController:
@@ -34,14 +36,16 @@ class EndpointSliceController:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
 
-    def keys(self, view: View, event: StoreEvent) -> Iterable[Ref]:
+    def keys(self, view: View, event: StoreEvent) -> Iterable[Ref | Later]:
         """The Service itself, that of a slice, and those that select a pod now or did before."""
         namespace = event.ref.namespace
         if event.ref.resource == "services":
             return [event.ref]
         if event.ref.resource == RESOURCE:
             name = labels_of(event.obj).get(SERVICE_LABEL) or labels_of(event.before or {}).get(SERVICE_LABEL)
-            return [Ref(resource="services", namespace=namespace, name=name)] if name else []
+            if not name:
+                return []
+            return [Later(ref=Ref(resource="services", namespace=namespace, name=name), after_s=FOREIGN_WRITE_S)]
         if event.ref.resource != "pods" or not _concerns_traffic(event):
             return []
         states = [labels_of(state) for state in (event.obj, event.before) if state is not None]
@@ -169,7 +173,7 @@ def _delete(item: Obj) -> Delete:
 
 def _concerns_traffic(event: StoreEvent) -> bool:
     """Whether an endpoint may look different after this event; most writes of a pod's status change none."""
-    if event.kind == "DELETED" or event.before is None:
+    if event.kind == "DELETED" or event.before is None or is_terminating(event.obj):
         return True
     return _traffic_side(event.obj) != _traffic_side(event.before)
 
@@ -180,8 +184,6 @@ def _traffic_side(pod: Obj) -> tuple[object, ...]:
     spec = pod["spec"]
     return (
         labels_of(pod),
-        is_terminating(pod),
-        status.get("phase") in ("Succeeded", "Failed"),
         status.get("podIP"),
         status.get("podIPs"),
         ready,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from segue.cluster.controllers.endpointslice import EndpointSliceController
 from segue.cluster.controllers.slices import FULL, fill
 from segue.cluster.manager import Settings
+from segue.cluster.store import StoreEvent
 from segue.model.objects import Obj, labels_of, name_of, uid_of
-from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SLICES, World, rolling
+from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SLICES, Dice, World, ref_of, rolling
 
 
 def serving(replicas: int = 3, *, labels: dict[str, str] | None = None, **service: object) -> World:
@@ -188,11 +190,47 @@ def test_250_endpoints_lie_in_three_slices_and_one_that_goes_changes_one() -> No
     assert len(changed) == 1
 
 
-def test_a_slice_that_somebody_deletes_comes_back() -> None:
+def test_a_slice_that_somebody_deletes_comes_back_after_a_second() -> None:
+    """E4."""
     world = serving(2)
     world.delete(SLICES, name_of(world.slices()[0]))
+    assert world.endpoints() == {}
+
+    world.pass_time(1.0)
 
     assert len(world.endpoints()) == 2
+
+
+def test_what_somebody_writes_into_a_slice_stands_for_a_second_or_until_a_pod_changes() -> None:
+    """E4."""
+    world = serving(2)
+
+    def empty() -> None:
+        world.edit(SLICES, name_of(world.slices()[0]), lambda item: item.update(endpoints=[]))
+        world.pass_time(0.9)
+        assert world.endpoints() == {}
+
+    empty()
+    world.pass_time(0.1)
+    assert len(world.endpoints()) == 2
+
+    empty()
+    world.relabel("pods", name_of(world.pods()[0]), more="yes")
+    assert len(world.endpoints()) == 2
+
+
+@pytest.mark.parametrize(("leaving", "looked_at"), [({}, False), ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, True)])
+def test_a_phase_calls_for_a_sync_only_while_its_pod_is_being_deleted(leaving: Obj, looked_at: bool) -> None:
+    """E3: what has ended without a deletion keeps its place, out of use, until something else is written."""
+    world = serving(1)
+    before = world.pods()[0]
+    before = {**before, "metadata": before["metadata"] | leaving}
+    after = {**before, "status": before["status"] | {"phase": "Failed"}}
+    event = StoreEvent(version=9, kind="MODIFIED", ref=ref_of(before), obj=after, before=before)
+
+    found = list(EndpointSliceController(Dice(1)).keys(world.manager.view, event))
+
+    assert bool(found) == looked_at
 
 
 def test_the_slices_go_with_their_service() -> None:
