@@ -1,7 +1,8 @@
-"""Generate two tables of facts from Kubernetes' Go types: protobuf field numbers, and the merge keys of lists.
+"""Generate tables of facts from Kubernetes' Go types: protobuf field numbers, merge keys, fields that lose zeros.
 
     wire.json        model -> {field number: "jsonName type"}; how kubectl's typed commands send objects
     merge_keys.json  "model.field" -> merge key of a list that strategic patches merge ("" for plain values)
+    zeros.json       model -> its fields that Go leaves out where they are empty: no pointers, marked omitempty
 
 A type is written as in fields.json, with `*` before it where Go has a pointer (its zero counts as a value). An empty
 JSON name means that the struct's fields stand in its parent. Only names, types, numbers and tags are taken over.
@@ -68,6 +69,7 @@ SCALARS = {
     "meta_v1.Duration": "duration",
     "meta_v1.FieldsV1": "raw",
 }
+EMPTIED = {"string", "bool", "int", "number", "bytes"}
 STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 ALIAS = re.compile(r"^type (\w+) ([\w.\[\]*]+)$", re.MULTILINE)
 FIELD = re.compile(r"^\s+(?:(\w+)\s+)?([\w.\[\]*]+)\s+`([^`]*)`", re.MULTILINE)
@@ -142,6 +144,7 @@ def main(root: Path) -> None:
     waiting = [kind.model for kind in KINDS if kind.model in source.structs] + list(ROOTS)
     wire: dict[str, dict[str, str]] = {}
     merge_keys: dict[str, str] = {}
+    zeros: dict[str, list[str]] = {}
     while waiting:
         model = waiting.pop()
         if model in wire:
@@ -154,6 +157,9 @@ def main(root: Path) -> None:
             if name == "-":
                 continue
             text = source.resolved(kind)
+            # Go never leaves out a struct, and leaves out a pointer only where there is none
+            if "omitempty" in tags["json"] and (text in EMPTIED or text.startswith(("[]", "{}"))):
+                zeros.setdefault(model, []).append(name)
             wire[model][tags["protobuf"].split(",")[1]] = f"{name} {text}"
             if "merge" in tags.get("patchStrategy", "").split(",") and text.lstrip("*").startswith("[]"):
                 merge_keys[f"{model}.{name}"] = tags.get("patchMergeKey", "")
@@ -164,7 +170,9 @@ def main(root: Path) -> None:
         inlined = {entry[1:].lstrip("*") for entry in fields.values() if entry.startswith(" ")}
         for key in [key for key in merge_keys if key.rpartition(".")[0] in inlined]:
             merge_keys[f"{parent}.{key.rpartition('.')[2]}"] = merge_keys[key]
-    for name, table in (("wire.json", wire), ("merge_keys.json", merge_keys)):
+        for each in inlined & zeros.keys():
+            zeros[parent] = sorted({*zeros.get(parent, []), *zeros[each]})
+    for name, table in (("wire.json", wire), ("merge_keys.json", merge_keys), ("zeros.json", zeros)):
         (TARGET / name).write_bytes(msgspec.json.encode(dict(sorted(table.items()))) + b"\n")
         print(f"{name}: {len(table)} entries, {(TARGET / name).stat().st_size} bytes")  # noqa: T201 - a tool's report
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from segue.model.objects import Obj
 from tests.live.both.manifests import PORT, container
-from tests.live.both.world import Place, Watched, is_ready
+from tests.live.both.world import Happening, Place, Watched, is_ready
 from tests.waiting import wait_until
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -142,6 +142,11 @@ def story(told: Watched, *names: str) -> list[tuple[int, ...]]:
         if not steps or steps[-1] != step:
             steps.append(step)
     return steps
+
+
+def version(each: Happening) -> int:
+    """The write that it tells of: writes of one cluster are in one order, whichever watch told them."""
+    return int(each.object["metadata"]["resourceVersion"])
 
 
 def deleted(told: Watched) -> list[str]:

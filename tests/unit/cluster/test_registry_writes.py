@@ -319,3 +319,35 @@ def test_a_deletion_cost_that_is_a_plain_int32_is_taken(cost: str) -> None:
     made["spec"]["template"]["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": cost}
 
     assert world.registry.create(DEPLOYMENTS, made)["metadata"]["generation"] == 1
+
+
+def test_what_a_typed_server_leaves_out_where_it_is_empty_is_left_out() -> None:
+    made = deployment(minReadySeconds=0, paused=False)
+    template = made["spec"]["template"]
+    template["metadata"]["annotations"] = {}
+    template["spec"] |= {"hostNetwork": False, "nodeSelector": {}}
+    template["spec"]["containers"][0] |= {"env": [{"name": "A", "value": ""}], "command": [], "tty": False}
+
+    spec = ApiWorld().registry.create(DEPLOYMENTS, made)["spec"]
+
+    inner = spec["template"]["spec"]
+    assert not {"minReadySeconds", "paused"} & spec.keys()
+    assert "annotations" not in spec["template"]["metadata"]
+    assert not {"hostNetwork", "nodeSelector"} & inner.keys()
+    assert inner["containers"][0]["env"] == [{"name": "A"}]
+    assert not {"command", "tty"} & inner["containers"][0].keys()
+
+
+def test_a_zero_that_says_something_is_kept() -> None:
+    made = deployment(replicas=0)
+    made["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
+    header = {"name": "X", "value": ""}
+    probe = {"httpGet": {"path": "/", "port": 80, "httpHeaders": [header]}}
+    made["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probe
+
+    spec = ApiWorld().registry.create(DEPLOYMENTS, made)["spec"]
+
+    inner = spec["template"]["spec"]
+    assert spec["replicas"] == 0
+    assert inner["automountServiceAccountToken"] is False
+    assert inner["containers"][0]["readinessProbe"]["httpGet"]["httpHeaders"] == [header]
