@@ -24,7 +24,9 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
-    """The object leaves at once."""
+    """The object leaves at once; a pod is first seen as `last`, marked with a grace of 0."""
+
+    last: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +89,9 @@ def _decide_pod(pod: Obj, how: Deletion, now_s: float) -> Verdict:
             grace_s, ends_s = 1, now_s + 1
     else:
         ends_s = now_s + grace_s
-    if grace_s == 0 and not wanted:
-        return Gone()
     marked = _with_finalizers(pod, wanted)
     _mark(marked, at_s=ends_s, grace_s=grace_s)
-    return Marked(obj=marked)
+    return Gone(last=marked) if grace_s == 0 and not wanted else Marked(obj=marked)
 
 
 def _pod_grace_s(pod: Obj, how: Deletion) -> int:

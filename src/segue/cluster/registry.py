@@ -212,7 +212,9 @@ class Registry:
         if ref.resource == "namespaces" and ref.name in SYSTEM_NAMESPACES:
             raise forbidden(kind, ref.name, "this namespace may not be deleted")
         match decide_deletion(ref.resource, obj, how, self._clock.now_s()):
-            case Gone():
+            case Gone(last=last_seen):
+                if last_seen is not None and not how.dry_run:
+                    self.store.put(ref.resource, last_seen)
                 last = obj if how.dry_run else self.store.remove(ref)
                 if ref == API_SERVICE and not how.dry_run:  # a control plane puts its own Service back
                     self._bootstrap()

@@ -81,7 +81,7 @@ def test_one_object_is_watched_by_its_name() -> None:
     world.registry.delete(pod_ref("b"), grace_s=0)
     world.registry.delete(pod_ref("a"), grace_s=0)
 
-    assert told() == [("ADDED", "b"), ("DELETED", "b")]
+    assert told() == [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "b")]
 
 
 def test_a_streamed_list_ends_with_its_bookmark() -> None:

@@ -59,9 +59,14 @@ def test_an_ended_pod_leaves_at_once(phase: str) -> None:
 def test_only_force_removes_a_running_pod_at_once() -> None:
     world = ApiWorld()
     world.run_pod()
+    before = int(world.registry.delete(pod_ref(), grace_s=9)["metadata"]["resourceVersion"])
     world.registry.delete(pod_ref(), grace_s=0)
+    seen = [
+        (event.kind, event.obj["metadata"]["deletionGracePeriodSeconds"]) for event in world.store.events_after(before)
+    ]
 
     assert world.store.get(pod_ref()) is None
+    assert seen == [("MODIFIED", 0), ("DELETED", 0)]
 
 
 def test_a_second_delete_shortens_and_never_lengthens() -> None:

@@ -14,7 +14,6 @@ from segue.lifecycle.shutdown import (
     hook_begun,
     hook_ended,
     killed,
-    shortened,
     signalled,
     stage,
     stop_timeout_s,
@@ -88,27 +87,6 @@ def test_a_container_never_outlives_its_grace_by_more_than_the_floor(grace_s: in
 def test_whose_grace_counts(deletion_s: int | None, probe_s: int | None, expected: int) -> None:
     """T17: the deletion's, else the failed probe's, else the pod's."""
     assert grace_of(deletion_s=deletion_s, probe_s=probe_s, pod_s=30) == expected
-
-
-def test_a_second_deletion_brings_the_kill_forward() -> None:
-    """T2."""
-    stopping = signalled(begin(grace_s=120, has_hook=False, now_s=0.0), 0.0)
-
-    assert wake_s(shortened(stopping, 5, 10.0)) == 15.0
-    assert wake_s(shortened(stopping, 0, 10.0)) == 12.0
-
-
-def test_a_second_deletion_never_puts_the_kill_off() -> None:
-    stopping = signalled(begin(grace_s=10, has_hook=False, now_s=0.0), 0.0)
-
-    assert shortened(stopping, 60, 1.0) == stopping
-
-
-def test_a_second_deletion_ends_a_hook_earlier() -> None:
-    in_hook = hook_begun(begin(grace_s=120, has_hook=True, now_s=0.0), 0.0)
-
-    assert wake_s(shortened(in_hook, 3, 10.0)) == 13.0
-    assert shortened(in_hook, 120, 10.0) == in_hook
 
 
 def test_a_node_that_is_slow_to_act_signals_later() -> None:

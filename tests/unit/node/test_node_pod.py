@@ -187,15 +187,16 @@ def test_a_prestop_that_hangs_is_overtaken_when_the_grace_ends() -> None:
     assert sim.when(What.SIGKILL_SENT) == [8.0]
 
 
-def test_a_second_deletion_shortens_the_first() -> None:
-    """T2."""
+@pytest.mark.parametrize("then_s", [3, 0])
+def test_a_second_deletion_does_not_hurry_a_stop_that_is_under_way(then_s: int) -> None:
+    """T2: the object's grace shrinks, the node goes on with the one it began with."""
     sim = started(NodeSim(behaviour=Behaviour(stops_after_s=None)))
-    sim.delete("web", grace_s=120)
+    sim.delete("web", grace_s=20)
     sim.run_for(1.0)
-    sim.delete("web", grace_s=3)
-    sim.run_for(10.0)
+    sim.delete("web", grace_s=then_s)
+    sim.run_for(30.0)
 
-    assert sim.when(What.SIGKILL_SENT) == [5.0]
+    assert sim.when(What.SIGKILL_SENT) == [21.0]
 
 
 def test_a_forced_deletion_still_ends_the_process_with_one_second_of_grace() -> None:

@@ -298,13 +298,9 @@ class ContainerMachine:
     # --- the way out ---------------------------------------------------------------------------------------------
 
     def end(self, grace_s: int, now_s: float) -> None:
-        """The pod ends: stop with this grace and never start again. Called again, it can only shorten (T2)."""
+        """The pod ends: stop with this grace and never start again. What is under way keeps the grace it began with."""
         self.ended = True
-        if not self.is_running:
-            return
-        if self.ending is not None:
-            self.ending = shutdown.shortened(self.ending, grace_s, now_s)
-        else:
+        if self.is_running and self.ending is None:
             self._begin_ending(grace_s, f"Stopping container {self.name}", now_s)
 
     def _begin_ending(self, grace_s: int, message: str, now_s: float) -> None:

@@ -13,6 +13,7 @@ Strings, by /set or in the variable PUPPET as `name=value,name=value`:
                              drain: accepts all that wait, closes the listener, exits after 2 seconds
                              none: SIGTERM has no handler (only in the variable)
     listen_s                 seconds until it listens
+    close                    1: each answer ends its connection
 
 Every happening is a line of JSON on standard output, with the wall clock's seconds: {"t": 1.5, "what": "SIGTERM"}.
 Rule: standard library only; it runs as a process of the embedded cluster and in an image on a real one.
@@ -30,7 +31,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from urllib.parse import parse_qsl, urlsplit
 
-STRINGS = {"ready": "200", "health": "200", "startup": "200", "term": "exit", "listen_s": "0"}
+STRINGS = {"ready": "200", "health": "200", "startup": "200", "term": "exit", "listen_s": "0", "close": "0"}
 EVENTS: list[dict[str, str | float]] = []
 _UDP_PORT = 5353
 _NEVER_S = 86_400.0
@@ -40,7 +41,8 @@ def note(what: str, **more: str) -> None:
     """Keep and print one happening."""
     happening: dict[str, str | float] = {"t": time.time(), "what": what, **more}
     EVENTS.append(happening)
-    print(json.dumps(happening), flush=True)  # noqa: T201 - standard output is a pod's log
+    # In one write: two threads must not share a line, and a signal may come in the middle of one
+    os.write(1, f"{json.dumps(happening)}\n".encode())
 
 
 def pause(seconds: float) -> None:
@@ -111,6 +113,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if location:
             self.send_header("Location", location)
+        if STRINGS["close"] == "1":
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
