@@ -249,10 +249,10 @@ class Place:
         return [json.loads(line) for line in self.kubectl("logs", pod).splitlines() if line.startswith("{")]
 
     @contextmanager
-    def following(self, pod: str) -> Iterator[list[Obj]]:
+    def following(self, pod: str, container: str = "") -> Iterator[list[Obj]]:
         """What a puppet tells while the block runs and until its end: its log outlives the pod here."""
         told: list[Obj] = []
-        argv = [str(BIN / "kubectl"), "logs", "-f", pod]
+        argv = [str(BIN / "kubectl"), "logs", "-f", pod, *(["-c", container] if container else [])]
         with subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as logs:
 
             def read() -> None:
