@@ -1,6 +1,7 @@
 """What goes into an image: a static program, or a Python application with the interpreter and modules that it needs.
 
     static_image    one program and nothing else: no shell, no exec
+    tools_image     a shell and a few tools, and nothing else: what segue looks from into pods without a shell
     python_image    an application folder, this machine's Python, the standard modules that the application imports,
                     and a few tools (sh, cat, sleep, ...) so that exec works
 
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from testbed.oci import Entry, Image, file_entry
 TOOLS = ("sh", "hostname", "cat", "sleep", "ls", "env", "kill", "ps", "touch", "rm", "grep", "head")
 GRACE = "host.org/images/grace"
 GRACE_STATIC = "host.org/images/grace-static"
+SAMPLER = "host.org/segue/sampler:v1"
+SAMPLER_TOOLS = ("sh", "cat", "sleep")
 VERSIONS = ("v0.1", "v0.2")
 _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
@@ -75,10 +78,7 @@ def python_image(name: str, app: PythonApp) -> Image:
     entry = app.folder / app.entry
     if not entry.is_file():
         raise UsageError(f"no {app.entry} in {app.folder}", remedy="name the file to run relative to the folder")
-    files = dict(_BASE)
-    for tool in TOOLS:
-        if (place := shutil.which(tool, path="/usr/bin:/bin")) is not None:
-            files |= _program_files(Path(place).resolve(), f"/bin/{tool}")
+    files = dict(_BASE) | _tools(TOOLS)
     interpreter = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     if not interpreter.is_file():
         interpreter = Path(sys.executable).resolve()
@@ -92,6 +92,19 @@ def python_image(name: str, app: PythonApp) -> Image:
             files[f"/app/{file.relative_to(app.folder)}"] = file_entry(file)
     # No site (-S): nothing but the standard library is there to be found
     return Image(name=name, files=files, entrypoint=[_PYTHON_IN_IMAGE, "-I", "-S", f"/app/{app.entry}"], env=app.env)
+
+
+def tools_image(name: str, tools: Sequence[str]) -> Image:
+    """Programs of this machine with the libraries that they need."""
+    return Image(name=name, files=dict(_BASE) | _tools(tools), entrypoint=["/bin/sh"])
+
+
+def _tools(names: Sequence[str]) -> dict[str, Entry]:
+    files: dict[str, Entry] = {}
+    for name in names:
+        if (place := shutil.which(name, path="/usr/bin:/bin")) is not None:
+            files |= _program_files(Path(place).resolve(), f"/bin/{name}")
+    return files
 
 
 def standard_modules(app: PythonApp) -> list[Path]:
@@ -154,9 +167,10 @@ def libraries(program: Path) -> list[Path]:
 
 
 def bed_images(programs: Mapping[str, Path], coredns: str) -> Iterable[Image]:
-    """What every bed has: its own pause and DNS, and the seed's server twice, with a shell and without."""
+    """What every bed has: its own pause and DNS, the seed's server twice, with a shell and without, and the sampler."""
     yield static_image(PAUSE_IMAGE, programs["pause"] / "pause")
     yield static_image(coredns, programs["coredns"] / "coredns")
+    yield tools_image(SAMPLER, SAMPLER_TOOLS)
     grace = SOURCES.parent / "src" / "segue" / "app" / "grace.py"
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(grace, folder)

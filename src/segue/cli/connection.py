@@ -24,6 +24,15 @@ Timeout = Annotated[
     float | None,
     Parameter(metavar="SECONDS", help="limit for new pods to become Ready; else progressDeadlineSeconds"),
 ]
+Sampler = Annotated[
+    str,
+    Parameter(
+        name="--sampler-image",
+        metavar="IMAGE",
+        env_var="SEGUE_SAMPLER_IMAGE",
+        help="image with sh, cat and sleep, run in old pods without a shell to see what arrives; else $SEGUE_SAMPLER_IMAGE",
+    ),
+]
 Cap = Annotated[float, Parameter(name="--drain-cap", metavar="SECONDS", help="a busy old pod is ended after so long")]
 
 

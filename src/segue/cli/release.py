@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Timeout
+from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
 from segue.cli.documents import read_documents
 from segue.cli.output import Output, note
 from segue.cli.reporting import Options, run_and_report
@@ -36,6 +36,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = 30.0,
+    sampler_image: Sampler = "",
     receipt: Annotated[str, Parameter(metavar="FILE", help="write the receipt to this file")] = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -51,7 +52,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release -f deploy/ --timeout 120 -o json
     """
     documents = read_documents(filename, image or [])
-    driving = driver(cap_s=drain_cap, timeout_s=timeout)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         preparation = yield from prepare(documents, namespace or client.namespace, driving)
@@ -79,6 +80,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = 30.0,
+    sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Take a release back that has not ended: the old pods serve again, the new ones end when they are quiet.
@@ -87,7 +89,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     --------
     segue abort web
     """
-    driving = driver(cap_s=drain_cap, timeout_s=timeout)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         outcome = yield from abort_flow(namespace or client.namespace, deployment, driving)

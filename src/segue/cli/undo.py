@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Timeout
+from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import undo as undo_flow
@@ -27,6 +27,7 @@ def undo(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = 30.0,
+    sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Go back to an earlier revision, with the care of a release.
@@ -36,7 +37,7 @@ def undo(  # noqa: PLR0913 - one parameter per option
     segue undo web
     segue undo web --to-revision 3
     """
-    driving = driver(cap_s=drain_cap, timeout_s=timeout)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         outcome = yield from undo_flow(namespace or client.namespace, deployment, to_revision, driving)

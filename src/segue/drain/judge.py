@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from segue.drain.samples import Connection, Sample
+from segue.drain.samples import Connection, Sample, closed_key
 
 LOOK_BACK_S = 60.0
 SAMPLES_FOR_A_RATE = 3  # fewer arrivals than this say nothing about a sender's rhythm
@@ -71,6 +71,7 @@ class Evidence:
     rate: float  # arrivals per second while it still had traffic
     arrivals: int  # since the switch, probes left out
     peers: tuple[str, ...] = ()
+    trouble: str = ""  # why there is no better source
 
     @property
     def because(self) -> str:
@@ -122,17 +123,18 @@ class Watch:
     arrivals: deque[Arrived] = field(default_factory=deque)
     senders: dict[str, int] = field(default_factory=dict)
     tracked: dict[tuple[int, str, int], _Tracked] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
 
     def note(self, sample: Sample) -> None:
         """Take one more sample in."""
         if self.last is None or sample.passive_opens < self.last.passive_opens:
             # A counter that goes backwards belongs to another network: start again (C6).
-            self.began_s = sample.at_s
+            self.began_s = sample.latest_s
             self.arrivals.clear()
         seen = self._track(sample)
         if self.last is not None and sample.passive_opens > self.last.passive_opens:
             count = sample.passive_opens - self.last.passive_opens
-            self.arrivals.append(Arrived(at_s=sample.at_s, count=count, seen=seen))
+            self.arrivals.append(Arrived(at_s=sample.latest_s, count=count, seen=seen))
         while self.arrivals and self.arrivals[0].at_s < sample.at_s - LOOK_BACK_S:
             self.arrivals.popleft()
         self.last = sample
@@ -145,9 +147,7 @@ class Watch:
             carried = _bytes_of(connection)
             known = self.tracked.get(connection.key)
             if known is None:
-                self.senders[connection.remote] = self.senders.get(connection.remote, 0) + 1
-                if connection.remote not in self.receiver.node_addresses:
-                    fresh[connection.remote] = fresh.get(connection.remote, 0) + 1
+                self._met(connection.remote, fresh)
                 moved_s = sample.at_s - _idle_s(connection)
                 present[connection.key] = _Tracked(seen_s=moved_s, moved_s=moved_s, carried=carried)
                 continue
@@ -156,16 +156,25 @@ class Watch:
                 known.gap_s = max(known.gap_s, moved_s - known.moved_s)
                 known.moved_s, known.carried = moved_s, carried
             present[connection.key] = known
-        self.tracked = present
+        for addresses in sample.closed - self.closed:
+            port, remote, remote_port = closed_key(addresses)
+            if self._is_served(port, remote) and (port, remote, remote_port) not in self.tracked:
+                self._met(remote, fresh)
+        self.tracked, self.closed = present, sample.closed
         return fresh
+
+    def _met(self, remote: str, fresh: dict[str, int]) -> None:
+        """One more connection of a sender."""
+        self.senders[remote] = self.senders.get(remote, 0) + 1
+        if remote not in self.receiver.node_addresses:
+            fresh[remote] = fresh.get(remote, 0) + 1
+
+    def _is_served(self, local_port: int, remote: str) -> bool:
+        return local_port in self.receiver.ports and not remote.startswith(("127.", "::1"))
 
     def _served(self, connections: Sequence[Connection]) -> list[Connection]:
         """Connections to ports that a Service targets, from outside the pod (C5)."""
-        return [
-            connection
-            for connection in connections
-            if connection.local_port in self.receiver.ports and not connection.remote.startswith(("127.", "::1"))
-        ]
+        return [connection for connection in connections if self._is_served(connection.local_port, connection.remote)]
 
     def judge(self, now_s: float, since_s: float, policy: Policy) -> Evidence:
         """The evidence at `now_s`, for a pod that lost its traffic at `since_s` (the switch)."""
@@ -173,7 +182,8 @@ class Watch:
             return NOTHING_SEEN
         arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
-        silent_s = max(0.0, now_s - max(last_s, since_s, self.began_s))
+        # Silence is proved up to the last look, and no further: a source that stalls proves nothing meanwhile.
+        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, since_s, policy)
         live = self._live(now_s, policy)
@@ -345,7 +355,8 @@ def ended(evidence: Evidence, *, now_s: float, since_s: float, policy: Policy) -
         return Drained(reason="capped", because=f"{evidence.because}; the cap of {policy.cap_s:g} s is over")
     if evidence.source == NOTHING_SEEN.source:
         over = waited_s >= policy.timer_s
-        return Drained(reason="timer", because=f"no evidence to be had; waited {waited_s:.1f} s") if over else None
+        why = f" ({evidence.trouble})" if evidence.trouble else ""
+        return Drained(reason="timer", because=f"no evidence to be had{why}; waited {waited_s:.1f} s") if over else None
     if evidence.verdict is Verdict.UNKNOWN and waited_s >= policy.timer_s and evidence.silent_s >= policy.timer_s:
         return Drained(reason="timer", because=f"{evidence.because}; waited {waited_s:.1f} s")
     return None

@@ -1,18 +1,20 @@
-"""One look at a pod's network from inside it, and how to read it from the two sources.
+"""One look at a pod's network from inside it, and how to read it from the sources.
 
-`exec` sees /proc/net (new connections so far, and who is connected); the node path also sees bytes and idle times.
-What a source cannot see is None, never a guess.
+`exec` and `ephemeral` see /proc/net (new connections so far, and who is connected); the node path also sees bytes and
+idle times. What a source cannot see is None, never a guess.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from segue.model.objects import Obj
 
 NODE_PATH = "node path"
 EXEC = "exec"
+EPHEMERAL = "ephemeral"
 
 # States as /proc/net/tcp writes them (include/net/tcp_states.h).
 STATES = {
@@ -29,6 +31,8 @@ STATES = {
     "0B": "CLOSING",
     "0C": "SYN_RECV",
 }
+_TIME_WAIT = " 06 "
+_WIDTHS = (2 * (8 + 1 + 4) + 1, 2 * (32 + 1 + 4) + 1)  # of "LOCAL:PORT REMOTE:PORT" in tcp and in tcp6
 PROC_FILES = ("/proc/net/snmp", "/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -53,18 +57,30 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Everything seen at one moment. `passive_opens` counts accepted connections since the pod's network exists."""
+    """Everything seen at one moment. `passive_opens` counts accepted connections since the pod's network exists.
+
+    It was asked for at `at_s`, so all that came before is in it, and was there at `read_s`, so nothing that came after
+    is. `closed` are raw addresses of connections in TIME_WAIT: of thousands, only the new ones are worth reading.
+    """
 
     at_s: float
     passive_opens: int
     connections: tuple[Connection, ...]
     source: str
+    read_s: float = 0.0
+    closed: frozenset[str] = frozenset()
+
+    @property
+    def latest_s(self) -> float:
+        """When what it tells can have happened at the latest."""
+        return max(self.at_s, self.read_s)
 
 
-def from_node_path(obj: Obj, at_s: float) -> Sample:
+def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
     """The answer of the embedded cluster's node path."""
     return Sample(
         at_s=at_s,
+        read_s=read_s,
         passive_opens=int(obj["passiveOpens"]),
         connections=tuple(_connection(row) for row in obj.get("connections") or []),
         source=NODE_PATH,
@@ -92,25 +108,53 @@ def _connection(row: Obj) -> Connection:
     )
 
 
-def from_proc(text: str, at_s: float) -> Sample | None:
-    """The texts of `PROC_FILES` one after another; None where they are not whole (or not Linux's)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcText:
+    """The texts of `PROC_FILES` one after another, as a pod gave them between two moments."""
+
+    text: str
+    asked_s: float
+    read_s: float
+
+
+def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
+    """What the files say; None where they are not whole (or not Linux's)."""
     opens: int | None = None
     columns: list[str] = []
     connections: list[Connection] = []
-    for line in text.splitlines():
-        if line.startswith("Tcp:"):
-            values = line.split()[1:]
-            if not columns:
-                columns = values
-            elif "PassiveOpens" in columns and len(values) == len(columns):
-                opens = int(values[columns.index("PassiveOpens")])
-            continue
-        found = _proc_row(line)
-        if found is not None:
-            connections.append(found)
-    if opens is None or "local_address" not in text:
+    closed: set[str] = set()
+    for line in proc.text.splitlines():
+        _, found, row = line.partition(": ")
+        for width in _WIDTHS:  # thousands of rows are of this kind, after a minute of short connections
+            if row[width : width + 4] == _TIME_WAIT:
+                closed.add(row[:width])
+                break
+        else:
+            if line.startswith("Tcp:"):
+                values = line.split()[1:]
+                if not columns:
+                    columns = values
+                elif "PassiveOpens" in columns and len(values) == len(columns):
+                    opens = int(values[columns.index("PassiveOpens")])
+            elif found and (connection := _proc_row(line)) is not None:
+                connections.append(connection)
+    if opens is None or "local_address" not in proc.text:
         return None
-    return Sample(at_s=at_s, passive_opens=opens, connections=tuple(connections), source=EXEC)
+    return Sample(
+        at_s=proc.asked_s,
+        read_s=proc.read_s,
+        passive_opens=opens,
+        connections=tuple(connections),
+        source=source,
+        closed=frozenset(closed),
+    )
+
+
+def closed_key(addresses: str) -> tuple[int, str, int]:
+    """`Connection.key` of a row of `Sample.closed`."""
+    local, remote = addresses.split()
+    host, _, port = remote.partition(":")
+    return int(local.partition(":")[2], 16), _address(host), int(port, 16)
 
 
 def _proc_row(line: str) -> Connection | None:
@@ -127,8 +171,9 @@ def _proc_row(line: str) -> Connection | None:
     )
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> str:
-    """An address as /proc/net writes it: 32-bit words in the machine's order (little-endian where we run)."""
+    """An address as /proc writes it: 32-bit words in the machine's order (little-endian where we run)."""
     raw = bytes.fromhex(text)
     words = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
     address = ipaddress.ip_address(words)

@@ -11,7 +11,7 @@ from functools import partial
 
 from segue.drain.judge import Policy
 from segue.drive.flow import Flow, Progress, ask, body_of, get
-from segue.drive.loop import Drive, Outcome
+from segue.drive.loop import Decide, Drive, Outcome
 from segue.drive.observe import Observer
 from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
 from segue.model.errors import Conflict, ManifestError, Refused
@@ -37,10 +37,16 @@ class Driver:
     holder_is_gone: Callable[[str], bool]
     policy: Policy = field(default_factory=Policy)
     timeout_s: float | None = None
+    sampler_image: str = ""  # what looks into old pods that have no shell
 
     def observer(self, namespace: str, name: str) -> Observer:
         """Eyes on one Deployment."""
         return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone)
+
+    def drive(self, observer: Observer, decide: Decide) -> Flow[Outcome]:
+        """One run over one Deployment."""
+        run = Drive(observer=observer, decide=decide, policy=self.policy, sampler_image=self.sampler_image)
+        return run.run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +196,7 @@ def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
     placed = proposal.placed
     observer = driver.observer(placed.namespace, placed.document.name)
     if proposal.plan is not None:
-        run = Drive(observer=observer, decide=partial(decide, proposal.plan), policy=driver.policy)
-        return (yield from run.run())
+        return (yield from driver.drive(observer, partial(decide, proposal.plan)))
     if proposal.live is None:
         yield Progress(because=proposal.note, action=f"create Deployment {placed.document.name}")
         _, (answer,) = yield from ask(creation(placed, dry_run=False))
@@ -218,10 +223,7 @@ def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
 def _until_ready(observer: Observer, driver: Driver) -> Flow[Outcome]:
     timeout_s = driver.timeout_s or 600.0
     snapshot = yield from observer.observe()
-    run = Drive(
-        observer=observer, decide=partial(decide_first, snapshot.now_s + timeout_s, timeout_s), policy=driver.policy
-    )
-    return (yield from run.run())
+    return (yield from driver.drive(observer, partial(decide_first, snapshot.now_s + timeout_s, timeout_s)))
 
 
 def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flow[Outcome]:
@@ -238,8 +240,7 @@ def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flo
         plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
     else:
         plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
-    run = Drive(observer=observer, decide=partial(decide, plan), policy=driver.policy)
-    return (yield from run.run())
+    return (yield from driver.drive(observer, partial(decide, plan)))
 
 
 def _settings(deployment: Deployment) -> Obj:
@@ -291,8 +292,7 @@ def scale(namespace: str, name: str, replicas: int, driver: Driver) -> Flow[Outc
         timeout_s=timeout_s,
         deadline_s=snapshot.now_s + timeout_s,
     )
-    run = Drive(observer=observer, decide=partial(decide_scale, plan), policy=driver.policy)
-    return (yield from run.run())
+    return (yield from driver.drive(observer, partial(decide_scale, plan)))
 
 
 def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
@@ -302,5 +302,4 @@ def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     memory = snapshot.memory or Memory(id="", kind="release", digest="", begun_s=0.0)
     target = Target(kind=memory.kind, template=snapshot.deployment.template, after=memory.after, metadata={})
     plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
-    run = Drive(observer=observer, decide=partial(decide_abort, plan), policy=driver.policy)
-    return (yield from run.run())
+    return (yield from driver.drive(observer, partial(decide_abort, plan)))

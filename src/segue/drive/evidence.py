@@ -1,23 +1,33 @@
-"""Collects evidence about pods, through the Kubernetes API only: the node path of the embedded cluster, else one long
-exec per pod that reads /proc/net, else nothing (and the timer stands in).
+"""Collects evidence about pods, through the Kubernetes API only. The first source that answers is used:
 
-Which source a pod's evidence came from is in the evidence. Rule: a source that fails once for a pod that exists is
-not asked again for it.
+    node path   of the embedded cluster
+    exec        one long exec per pod, in the first of its containers that has a shell; reads /proc/net
+    ephemeral   the same in an ephemeral container of a given image; only in pods that will be ended anyway
+    timer       nothing can be seen: the drain waits for the propagation time
+
+Which source a pod's evidence came from is in the evidence. Rule: a source that fails for a pod that exists is not asked
+again for it, and a failing source never ends a pod early.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from segue.drain.judge import Evidence, Policy, Receiver, Watch
-from segue.drain.samples import Sample, from_node_path, from_proc
-from segue.drive.flow import Flow, ReadPods, ask, get
+from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Watch
+from segue.drain.samples import EPHEMERAL, EXEC, ProcText, Sample, from_node_path, from_proc
+from segue.drive.flow import Flow, Progress, ReadPods, ask, get
+from segue.drive.journal import ActionEntry, Journal
+from segue.model.http import ApiResponse
+from segue.model.objects import Obj
 from segue.model.workloads import Pod
+from segue.release.actions import ORPHAN_OF, SAMPLER, AddSampler, request_of
 from segue.release.snapshot import Snapshot
 
 FULL_RATE_S = 0.1
 SLOW_RATE_S = 0.5
+STALE_S = 3.0  # a source that has not answered for so long is none
+SAMPLERS_MAX = 3  # per pod: each of them stays in the pod's spec
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,9 +36,15 @@ class Collector:
 
     namespace: str
     policy: Policy
+    sampler_image: str = ""
+    journal: Journal = field(default_factory=Journal)
     node_path: bool | None = None  # None until it has been tried
     watches: dict[str, Watch] = field(default_factory=dict)
-    exec_broken: set[str] = field(default_factory=set)
+    broken: set[tuple[str, str]] = field(default_factory=set)  # (pod, container)
+    blind: dict[str, str] = field(default_factory=dict)  # by pod: why its own containers cannot be asked
+    failed: dict[str, str] = field(default_factory=dict)  # by pod: why its sampler does not help
+    sampled: set[str] = field(default_factory=set)  # pods that were given a sampler
+    told: set[str] = field(default_factory=set)
     sampled_s: float = 0.0
 
     def due(self, now_s: float) -> bool:
@@ -47,35 +63,117 @@ class Collector:
             if pod.name not in self.watches:
                 self.watches[pod.name] = Watch(receiver=_receiver(pod, snapshot))
         if watched and self.node_path is not False:
-            now_s = yield from self._by_node_path(watched)
+            now_s = yield from self._by_node_path(watched, now_s)
         if watched and self.node_path is False:
-            now_s = yield from self._by_exec(watched)
+            now_s = yield from self._by_exec(watched, now_s)
+            now_s = yield from self._add_samplers([pod for pod in watched if _will_end(pod, snapshot)], now_s)
         return now_s
 
-    def _by_node_path(self, pods: list[Pod]) -> Flow[float]:
+    def _by_node_path(self, pods: list[Pod], asked_s: float) -> Flow[float]:
         now_s, responses = yield from ask(
             *(get(f"/apis/segue.dev/v1/namespaces/{self.namespace}/pods/{pod.name}/traffic") for pod in pods)
         )
         for pod, response in zip(pods, responses, strict=True):
             if response.code == 200 and "passiveOpens" in response.body:
                 self.node_path = True
-                self._note(pod, from_node_path(response.body, now_s))
+                self._note(pod, from_node_path(response.body, asked_s, now_s))
         if self.node_path is None:
             self.node_path = False
         return now_s
 
-    def _by_exec(self, pods: list[Pod]) -> Flow[float]:
-        wanted = tuple((pod.name, pod.container) for pod in pods if pod.name not in self.exec_broken)
-        answer = yield ReadPods(namespace=self.namespace, pods=wanted)
-        for pod in pods:
-            text = answer.texts.get(pod.name, "")
-            if text is None:
-                self.exec_broken.add(pod.name)
-            elif text:
-                sample = from_proc(text, answer.now_s)
-                if sample is not None:
-                    self._note(pod, sample)
-        return answer.now_s
+    def _by_exec(self, pods: list[Pod], now_s: float) -> Flow[float]:
+        """Ask each pod where it has a shell; one that turns out to have none is asked in its next container."""
+        left = pods
+        while left:
+            ways = {pod.name: (pod, *way) for pod in left if (way := self._way(pod))}
+            if not ways:
+                break
+            asked = tuple((name, container) for name, (_, container, _) in ways.items())
+            answer = yield ReadPods(namespace=self.namespace, pods=asked)
+            now_s = answer.now_s
+            left = []
+            for name, (pod, container, source) in ways.items():
+                match answer.texts.get(name):
+                    case str(trouble):
+                        self.broken.add((name, container))
+                        failed = self.failed if source == EPHEMERAL else self.blind
+                        failed[name] = f"container {container}: {trouble}"
+                        left.append(pod)
+                    case ProcText() as text:
+                        sample = from_proc(text, source)
+                        if sample is not None:
+                            self._note(pod, sample)
+                    case None:
+                        continue
+        return now_s
+
+    def _way(self, pod: Pod) -> tuple[str, str] | None:
+        """The container to look from, and the name of that source."""
+        for container in pod.obj.get("spec", {}).get("containers") or []:
+            if (pod.name, container["name"]) not in self.broken:
+                return str(container["name"]), EXEC
+        for status in _samplers(pod):
+            name = str(status["name"])
+            if "running" in (status.get("state") or {}) and (pod.name, name) not in self.broken:
+                return name, EPHEMERAL
+        return None
+
+    def _add_samplers(self, pods: list[Pod], now_s: float) -> Flow[float]:
+        """Give those that cannot be looked into a container that can; say so, and where that does not help either."""
+        blind = [pod for pod in pods if self._way(pod) is None]
+        new = [action for pod in blind if (action := self._sampler_for(pod))]
+        if new:
+            began_s = now_s
+            now_s, responses = yield from ask(*(request_of(action) for action in new))
+            added = [action for action, one in zip(new, responses, strict=True) if self._is_added(action, one)]
+            if added:
+                what = f"add a container of {self.sampler_image} to {len(added)} old pods"
+                because = "no container of theirs can be looked from"
+                yield Progress(because=because, action=what)
+                self.journal.actions.append(
+                    ActionEntry(at_s=began_s, ended_s=now_s, action=what, because=because, barrier="")
+                )
+        for pod in blind:
+            self._learn_failure(pod)
+        yield from self._tell(blind)
+        return now_s
+
+    def _sampler_for(self, pod: Pod) -> AddSampler | None:
+        names = [str(one["name"]) for one in pod.obj.get("spec", {}).get("ephemeralContainers") or []]
+        ours = [name for name in names if name.startswith(SAMPLER)]
+        live = {str(one["name"]) for one in _samplers(pod) if "terminated" not in (one.get("state") or {})}
+        states = {str(one["name"]) for one in _samplers(pod)}
+        waits = [name for name in ours if (name in live or name not in states) and (pod.name, name) not in self.broken]
+        if not self.sampler_image or pod.name in self.sampled or waits or len(ours) >= SAMPLERS_MAX:
+            return None
+        name = SAMPLER if SAMPLER not in names else f"{SAMPLER}-{len(ours) + 1}"
+        return AddSampler(pod=pod, name=name, image=self.sampler_image)
+
+    def _is_added(self, action: AddSampler, response: ApiResponse) -> bool:
+        self.sampled.add(action.pod.name)
+        if response.code < 400:
+            return True
+        self.failed[action.pod.name] = f"{action.image}: {response.body.get('message') or f'HTTP {response.code}'}"
+        return False
+
+    def _learn_failure(self, pod: Pod) -> None:
+        """Why a sampler does not run, in the kubelet's words."""
+        for status in _samplers(pod):
+            state = status.get("state") or {}
+            why: Obj = state.get("waiting") or state.get("terminated") or {}
+            if why.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
+                said = [str(why["reason"]), str(why.get("message") or "")]
+                self.failed[pod.name] = f"container {status['name']}: {': '.join(part for part in said if part)}"
+
+    def _tell(self, blind: list[Pod]) -> Flow[None]:
+        """Say once for each reason that pods can only be judged by time."""
+        reasons = self.failed if self.sampler_image else self.blind
+        hopeless = [reasons[pod.name].replace(pod.name, "...") for pod in blind if pod.name in reasons]
+        for reason in sorted(set(hopeless) - self.told):
+            self.told.add(reason)
+            hint = "" if self.sampler_image else "; --sampler-image names an image to look from"
+            count = hopeless.count(reason)
+            yield Progress(because=reason + hint, action=f"judge {count} old pods by time alone")
 
     def _note(self, pod: Pod, sample: Sample) -> None:
         self.watches[pod.name].note(sample)
@@ -83,7 +181,37 @@ class Collector:
     def evidence(self, now_s: float, since_s: float | None) -> dict[str, Evidence]:
         """The evidence of every watched pod."""
         since = now_s if since_s is None else since_s
-        return {name: watch.judge(now_s, since, self.policy) for name, watch in self.watches.items()}
+        return {name: self._judged(name, watch, now_s, since) for name, watch in self.watches.items()}
+
+    def _judged(self, name: str, watch: Watch, now_s: float, since_s: float) -> Evidence:
+        if watch.last is None:
+            return replace(NOTHING_SEEN, trouble=self._trouble(name))
+        stale_s = now_s - watch.last.at_s
+        if stale_s > STALE_S and now_s - since_s > STALE_S:
+            why = self._trouble(name) or f"{watch.last.source} has not answered for {stale_s:.0f} s"
+            return replace(NOTHING_SEEN, trouble=why)
+        return watch.judge(now_s, since_s, self.policy)
+
+    def _trouble(self, name: str) -> str:
+        return self.failed.get(name) or self.blind.get(name, "")
+
+
+def _samplers(pod: Pod) -> list[Obj]:
+    """The states of our containers in a pod."""
+    states = pod.obj.get("status", {}).get("ephemeralContainerStatuses") or []
+    return [state for state in states if str(state.get("name", "")).startswith(SAMPLER)]
+
+
+def _will_end(pod: Pod, snapshot: Snapshot) -> bool:
+    """Whether what is under way ends this pod, once it is drained."""
+    memory = snapshot.memory
+    if memory is None:
+        return False
+    if memory.kind == "scale":
+        return ORPHAN_OF in pod.labels
+    if memory.aborting:
+        return memory.switched and pod.pod_hash == memory.new_hash
+    return memory.patched and pod.pod_hash == memory.old_hash
 
 
 def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+from segue.drain.samples import ProcText
 from segue.model.errors import ClusterUnreachable, Forbidden, StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
@@ -25,7 +26,8 @@ class Calls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPods:
-    """The newest text each pod's network files gave (one long exec per pod); None where it has none."""
+    """What each pod's network files say now (one long exec per pod): a word where that cannot be had, nothing where the
+    answer is not there yet."""
 
     namespace: str
     pods: tuple[tuple[str, str], ...]  # (pod, container)
@@ -54,7 +56,7 @@ class Answer:
 
     now_s: float
     responses: tuple[ApiResponse, ...] = ()
-    texts: Mapping[str, str | None] = field(default_factory=dict)
+    texts: Mapping[str, ProcText | str] = field(default_factory=dict)
 
 
 Ask: TypeAlias = Calls | ReadPods | Sleep | Progress

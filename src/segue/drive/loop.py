@@ -49,6 +49,7 @@ class Drive:
     observer: Observer
     decide: Decide
     policy: Policy
+    sampler_image: str = ""
     journal: Journal = field(default_factory=Journal)
     refused_in_a_row: int = 0
     said: str = ""
@@ -56,7 +57,12 @@ class Drive:
 
     def run(self) -> Flow[Outcome]:
         """Until the end."""
-        collector = Collector(namespace=self.observer.namespace, policy=self.policy)
+        collector = Collector(
+            namespace=self.observer.namespace,
+            policy=self.policy,
+            sampler_image=self.sampler_image,
+            journal=self.journal,
+        )
         snapshot = yield from self.observer.observe()
         began_s = snapshot.now_s
         while True:

@@ -14,7 +14,8 @@ import re
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -24,7 +25,7 @@ import yaml
 from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from segue import __version__
@@ -35,10 +36,11 @@ from segue.model.objects import Obj
 
 CONNECTIONS_MAX = 24
 ANSWER_LIMIT_S = 20.0
+EXEC_CLOSE_S = 0.5  # a pod that ends takes its commands along, and nobody answers any more
 PATIENCE_S = 30.0  # with a server that has answered before and does not now: it may be restarting
 EXEC_PROTOCOL = "v5.channel.k8s.io"
 EXEC_VERSIONS = {f"client.authentication.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1")}
-_STDOUT = 1
+_STDIN, _STDOUT, _END = 0, 1, 3  # channels of the exec protocol
 _WARNING = re.compile(r'299 \S+ "(.*)"')
 
 
@@ -144,6 +146,35 @@ class _ExecToken(httpx.Auth):
             ) from error
 
 
+class ExecPipe:
+    """Input and output of a command in a container."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self.said = ""  # what the cluster told about its end
+
+    async def send(self, data: bytes) -> None:
+        """To its standard input."""
+        await self._socket.send(bytes([_STDIN]) + data)
+
+    async def output(self) -> AsyncGenerator[bytes, None]:
+        """What it prints, until it ends."""
+        async for frame in self._socket:
+            if isinstance(frame, bytes) and len(frame) > 1:
+                if frame[0] == _STDOUT:
+                    yield frame[1:]
+                elif frame[0] == _END:
+                    self.said = _said(frame[1:])
+
+
+def _said(status: bytes) -> str:
+    """The message of a command's end."""
+    try:
+        return str(msgspec.json.decode(status, type=dict[str, object]).get("message") or "")
+    except msgspec.DecodeError:
+        return status.decode(errors="replace")
+
+
 class KubeClient:
     """One cluster. `namespace` is the context's."""
 
@@ -217,9 +248,12 @@ class KubeClient:
             remedy="check that the cluster runs (segue cluster status, kubectl version) and which context is used",
         )
 
-    async def exec_stream(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> AsyncIterator[bytes]:
-        """Standard output of a command in a container, until it ends; ClusterUnreachable where it cannot be had."""
-        query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", arg) for arg in argv)]
+    @asynccontextmanager
+    async def exec_session(
+        self, namespace: str, pod: str, container: str, argv: Sequence[str]
+    ) -> AsyncIterator[ExecPipe]:
+        """A command in a container, its input and output open; ClusterUnreachable where it cannot be had or breaks."""
+        query = [("container", container), ("stdin", "true"), ("stdout", "true"), *(("command", arg) for arg in argv)]
         path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec?{urlencode(query)}"
         url = self.server.replace("http", "ws", 1).rstrip("/") + path
         try:
@@ -229,11 +263,12 @@ class KubeClient:
                 subprotocols=[EXEC_PROTOCOL, "v4.channel.k8s.io"],  # type: ignore[list-item]  # Subprotocol is a NewType of str
                 additional_headers=self._authorization(),
                 open_timeout=ANSWER_LIMIT_S,
+                close_timeout=EXEC_CLOSE_S,
+                compression=None,
+                max_size=None,
                 proxy=None,
             ) as socket:
-                async for frame in socket:
-                    if isinstance(frame, bytes) and frame and frame[0] == _STDOUT and len(frame) > 1:
-                        yield frame[1:]
+                yield ExecPipe(socket)
         except (OSError, WebSocketException, TimeoutError) as error:
             raise ClusterUnreachable(f"exec in pod {pod}: {error}") from error
 

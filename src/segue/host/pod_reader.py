@@ -1,64 +1,123 @@
-"""One long exec per pod that prints its /proc/net files again and again; the newest whole print is what counts.
+"""One long exec per pod that prints its /proc/net files each time it is asked to.
 
-A process and a WebSocket per sample would cost more than the traffic they measure.
+A process and a WebSocket per sample would cost more than the traffic they measure. It prints only when asked: what it
+says is then no older than the question; and it ends with its input, which closes however this process ends. A loop
+that slept by itself would go on in the pod for ever: containerd ends no command because nobody listens any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
 
-from segue.drain.samples import PROC_FILES
-from segue.host.client import KubeClient
+from segue.drain.samples import PROC_FILES, ProcText
+from segue.host.client import ExecPipe, KubeClient
+from segue.host.clock import SystemClock
 from segue.model.errors import SegueError
 
-MARK = "segue-whole"
-PAUSE_S = 0.2
-STALE_S = 3.0
-SCRIPT = f"while :; do cat {' '.join(PROC_FILES)}; echo {MARK}; sleep {PAUSE_S}; done"
-BUFFER_MAX = 8_000_000
+MARK = b"segue-whole\n"
+SCRIPT = f"while read _; do cat {' '.join(PROC_FILES)} 2>/dev/null; echo {MARK.decode().strip()}; done"
+WAIT_S = 0.25  # for slow pods: who answers later is heard the next time
+BUFFER_MAX = 64_000_000
+TRIES = 3  # an API server that is started again breaks every connection once
+
+
+@dataclass(slots=True)
+class _Line:
+    """One pod's exec."""
+
+    task: asyncio.Task[None] | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    newest: ProcText | None = None
+    trouble: str = ""
 
 
 class PodReader:
-    """The loops of all pods of one release."""
+    """The execs of all pods of one release."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, clock: SystemClock) -> None:
         self._client = client
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._texts: dict[str, tuple[float, str]] = {}
+        self._clock = clock
+        self._lines: dict[tuple[str, str], _Line] = {}
 
-    async def read(self, namespace: str, pods: tuple[tuple[str, str], ...]) -> dict[str, str | None]:
-        """The newest text per pod: "" where none has come yet, None where none will."""
-        for pod, container in pods:
-            if pod not in self._tasks:
-                self._tasks[pod] = asyncio.create_task(self._follow(namespace, pod, container))
-        await asyncio.sleep(0)
-        return {pod: self._newest(pod) for pod, _ in pods}
+    async def read(self, namespace: str, pods: tuple[tuple[str, str], ...]) -> dict[str, ProcText | str]:
+        """What each pod answers now; a word where none ever will, nothing where it takes its time."""
+        lines = {pod: self._line(namespace, pod, container) for pod, container in pods}
+        for line in lines.values():
+            line.answered.clear()
+            line.asked.set()
+        waits = [asyncio.create_task(line.answered.wait()) for line in lines.values()]
+        if waits:
+            await asyncio.wait(waits, timeout=WAIT_S)
+            for wait in waits:
+                wait.cancel()
+        found: dict[str, ProcText | str] = {}
+        for pod, line in lines.items():
+            assert line.task is not None, "made together with its line"
+            if line.task.done():
+                found[pod] = line.trouble or "exec ended"
+            elif line.newest is not None:
+                found[pod], line.newest = line.newest, None
+        return found
 
-    def _newest(self, pod: str) -> str | None:
-        at_s, text = self._texts.get(pod, (0.0, ""))
-        if self._tasks[pod].done():
-            return None
-        return text if time.monotonic() - at_s < STALE_S else ""
+    def _line(self, namespace: str, pod: str, container: str) -> _Line:
+        line = self._lines.get((pod, container))
+        if line is None:
+            line = self._lines[pod, container] = _Line()
+            line.task = asyncio.create_task(self._follow(line, namespace, pod, container))
+        return line
 
-    async def _follow(self, namespace: str, pod: str, container: str) -> None:
-        pending = b""
-        mark = f"{MARK}\n".encode()
-        with contextlib.suppress(SegueError):
-            stream = self._client.exec_stream(namespace, pod, container, ["sh", "-c", SCRIPT])
-            async for chunk in stream:
-                pending += chunk
-                whole, found, rest = pending.rpartition(mark)
-                if found:
-                    text = whole.rpartition(mark)[2].decode(errors="replace")
-                    self._texts[pod] = (time.monotonic(), text)
-                    pending = rest
-                if len(pending) > BUFFER_MAX:
+    async def _follow(self, line: _Line, namespace: str, pod: str, container: str) -> None:
+        """Until the cluster says that there is no such command, or the connection broke too often."""
+        try:
+            for _ in range(TRIES):
+                pipe: ExecPipe | None = None
+                try:
+                    async with self._client.exec_session(namespace, pod, container, ["sh", "-c", SCRIPT]) as pipe:
+                        await self._converse(line, pipe)
+                except SegueError as error:
+                    line.trouble = error.message
+                if pipe is not None and pipe.said:
+                    line.trouble = pipe.said
                     return
+        finally:
+            line.answered.set()
+
+    async def _converse(self, line: _Line, pipe: ExecPipe) -> None:
+        """Question by question; ends where the command does."""
+        async with aclosing(pipe.output()) as output:
+            while True:
+                await line.asked.wait()
+                line.asked.clear()
+                asked_s = self._clock.now_s()
+                await pipe.send(b"\n")
+                text = await _answer(output)
+                if text is None:
+                    return
+                line.newest = ProcText(text=text, asked_s=asked_s, read_s=self._clock.now_s())
+                line.answered.set()
 
     async def close(self) -> None:
         """End them all."""
-        for task in self._tasks.values():
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _answer(output: AsyncIterator[bytes]) -> str | None:
+    """One whole print; None where the command has ended instead."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in output:
+        pieces.append(piece)
+        size += len(piece)
+        tail = piece if len(piece) >= len(MARK) else b"".join(pieces[-len(MARK) :])
+        if tail.endswith(MARK):
+            return b"".join(pieces)[: -len(MARK)].decode(errors="replace")
+        if size > BUFFER_MAX:
+            return None
+    return None

@@ -56,14 +56,16 @@ def holder_is_gone(holder: str) -> bool:
     return boot != _boot() or start_time(int(pid)) != started
 
 
-def driver(*, cap_s: float, timeout_s: float | None) -> Driver:
+def driver(*, cap_s: float, timeout_s: float | None, sampler_image: str = "") -> Driver:
     """The driver of this process. A cap below the propagation time shortens that, too."""
     if cap_s < 2:
         raise UsageError(f"--drain-cap {cap_s:g}: must be at least 2 s, the shortest proof of quiet")
     if timeout_s is not None and timeout_s <= 0:
         raise UsageError(f"--timeout {timeout_s:g}: must be above 0 s")
     policy = Policy(cap_s=cap_s, timer_s=min(Policy().timer_s, cap_s))
-    return Driver(me=identity(), holder_is_gone=holder_is_gone, policy=policy, timeout_s=timeout_s)
+    return Driver(
+        me=identity(), holder_is_gone=holder_is_gone, policy=policy, timeout_s=timeout_s, sampler_image=sampler_image
+    )
 
 
 @dataclass
@@ -75,7 +77,7 @@ class _Body:
     reader: PodReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reader = PodReader(self.client)
+        self.reader = PodReader(self.client, CLOCK)
 
     async def answer(self, asked: Ask) -> Answer:
         match asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.drain.samples import from_node_path, from_proc
+from segue.drain.samples import EPHEMERAL, ProcText, Sample, closed_key, from_node_path, from_proc
 
 SNMP = """Ip: Forwarding DefaultTTL
 Ip: 1 64
@@ -18,8 +18,12 @@ TCP6 = """  sl  local_address                         remote_address            
 """
 
 
+def read(text: str) -> Sample | None:
+    return from_proc(ProcText(text=text, asked_s=3.0, read_s=3.1))
+
+
 def test_proc_files_are_read_with_addresses_and_states() -> None:
-    sample = from_proc(SNMP + TCP + TCP6, 3.0)
+    sample = read(SNMP + TCP + TCP6)
 
     assert sample is not None
     assert sample.passive_opens == 345
@@ -31,9 +35,9 @@ def test_proc_files_are_read_with_addresses_and_states() -> None:
 
 
 def test_half_a_text_is_no_sample() -> None:
-    assert from_proc(SNMP, 3.0) is None
-    assert from_proc(TCP, 3.0) is None
-    assert from_proc("cat: can't open '/proc/net/snmp'", 3.0) is None
+    assert read(SNMP) is None
+    assert read(TCP) is None
+    assert read("cat: can't open '/proc/net/snmp'") is None
 
 
 def test_the_node_path_says_bytes_and_idle_times() -> None:
@@ -47,8 +51,20 @@ def test_the_node_path_says_bytes_and_idle_times() -> None:
         "idleReceivedMs": 1500,
         "idleSentMs": None,
     }
-    sample = from_node_path({"passiveOpens": 7, "connections": [row]}, 1.0)
+    sample = from_node_path({"passiveOpens": 7, "connections": [row]}, 1.0, 1.0)
     (found,) = sample.connections
 
     assert (sample.passive_opens, found.state, found.bytes_sent) == (7, "ESTABLISHED", 0)
     assert (found.idle_received_s, found.idle_sent_s) == (1.5, None)
+
+
+def test_connections_that_are_over_are_told_apart_and_read_only_when_asked_for() -> None:
+    over = "   2: 0200F40A:2712 0300F40A:9C42 06 00000000:00000000 03:00000B9A 00000000     0        0 0 3 0\n"
+    over6 = TCP6.splitlines()[1].replace(" 08 ", " 06 ").replace("9C41", "9C43") + "\n"
+    text = SNMP + TCP + over + TCP6 + over6
+    sample = from_proc(ProcText(text=text, asked_s=3.0, read_s=3.1), EPHEMERAL)
+
+    assert sample is not None
+    assert {closed_key(row) for row in sample.closed} == {(10002, "10.244.0.3", 40002), (10002, "10.244.0.5", 40003)}
+    assert [c.state for c in sample.connections] == ["ESTABLISHED", "CLOSE_WAIT"]
+    assert (sample.source, sample.at_s, sample.latest_s) == ("ephemeral", 3.0, 3.1)

@@ -1,13 +1,17 @@
-"""Evidence comes from the first source that answers, and says which."""
+"""Evidence comes from the first source that answers, and says which; where none does, it says why."""
 
 from __future__ import annotations
 
-from segue.drain.judge import Policy
+from dataclasses import dataclass, field
+
+from segue.drain.judge import Evidence, Policy, ended
+from segue.drain.samples import ProcText
 from segue.drive.evidence import Collector
-from segue.drive.flow import Answer, Ask, Calls, Flow, ReadPods
-from segue.model.http import ApiResponse
+from segue.drive.flow import Answer, Ask, Calls, Flow, Progress, ReadPods
+from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
 from segue.model.workloads import Deployment, Pod, Service
+from segue.release.memory import ANNOTATION, Memory
 from segue.release.snapshot import Snapshot
 
 PROC = """Tcp: RtoAlgorithm PassiveOpens
@@ -15,7 +19,7 @@ Tcp: 1 {opens}
   sl  local_address rem_address   st
 """
 POD: Obj = {
-    "metadata": {"name": "web-1", "labels": {"app": "web", "pod-template-hash": "a"}},
+    "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web", "pod-template-hash": "a"}},
     "spec": {"nodeName": "n", "containers": [{"name": "web", "ports": [{"name": "http", "containerPort": 80}]}]},
     "status": {"podIP": "10.0.0.2", "conditions": [{"type": "Ready", "status": "True"}]},
 }
@@ -23,13 +27,17 @@ SERVICE: Obj = {
     "metadata": {"name": "web"},
     "spec": {"selector": {"app": "web"}, "ports": [{"port": 1, "targetPort": "http"}]},
 }
+UNDER_WAY = Memory(id="r", kind="release", digest="d", begun_s=0.0, old_hash="a", new_hash="b", patched=True)
+SAMPLER = "host.org/sampler:v1"
+RUNNING: Obj = {"name": "segue-sampler", "state": {"running": {}}}
 
 
-def snapshot(pod: Obj = POD) -> Snapshot:
+def snapshot(pod: Obj = POD, memory: Memory = UNDER_WAY) -> Snapshot:
+    annotations = {ANNOTATION: memory.text()}
     return Snapshot(
         now_s=0.0,
         me="me",
-        deployment=Deployment(obj={"metadata": {"name": "web"}, "spec": {}}),
+        deployment=Deployment(obj={"metadata": {"name": "web", "annotations": annotations}, "spec": {}}),
         sets=(),
         pods=(Pod(obj=pod),),
         services=(Service(obj=SERVICE),),
@@ -37,13 +45,19 @@ def snapshot(pod: Obj = POD) -> Snapshot:
     )
 
 
+@dataclass
 class Sources:
-    """A cluster that offers these sources; it counts what it is asked."""
+    """A cluster that offers these sources; it counts what it is asked. `shells` are the containers that have one."""
 
-    def __init__(self, *, node_path: bool, text: str | None) -> None:
-        self.node_path, self.text = node_path, text
-        self.asked: list[str] = []
-        self.opens = 0
+    node_path: bool = False
+    shells: frozenset[str] = frozenset()
+    sampler_code: int = 200
+    pod: Obj = field(default_factory=lambda: POD)
+    asked: list[str] = field(default_factory=list)
+    patches: list[ApiRequest] = field(default_factory=list)
+    said: list[Progress] = field(default_factory=list)
+    opens: int = 0
+    lag_s: float = 0.0
 
     def run(self, flow: Flow[float], now_s: float) -> float:
         try:
@@ -56,57 +70,180 @@ class Sources:
 
     def _answer(self, asked: Ask, now_s: float) -> Answer:
         match asked:
+            case Calls(requests=(ApiRequest(method="PATCH"), *_) as requests):
+                self.patches += requests
+                body: Obj = (
+                    {} if self.sampler_code == 200 else {"message": "the server could not find the requested resource"}
+                )
+                return Answer(now_s=now_s, responses=(ApiResponse(code=self.sampler_code, body=body),))
             case Calls(requests=requests):
                 self.asked.append("node path")
                 good = ApiResponse(code=200, body={"passiveOpens": self.opens, "connections": []})
                 bad = ApiResponse(code=404, body={"message": "404 page not found"})
                 return Answer(now_s=now_s, responses=tuple(good if self.node_path else bad for _ in requests))
-            case ReadPods(pods=pods):
-                self.asked.append("exec" if pods else "nothing")
-                text = None if self.text is None else self.text.format(opens=self.opens)
-                return Answer(now_s=now_s, texts={name: text for name, _ in pods})
+            case ReadPods(pods=((name, container),)):
+                self.asked.append(container)
+                if container not in self.shells:
+                    return Answer(now_s=now_s, texts={name: 'exec: "sh": executable file not found in $PATH'})
+                text = ProcText(text=PROC.format(opens=self.opens), asked_s=now_s, read_s=now_s + self.lag_s)
+                return Answer(now_s=now_s, texts={name: text})
+            case Progress():
+                self.said.append(asked)
+                return Answer(now_s=now_s)
             case _:
                 raise AssertionError(asked)
 
 
-def watch(sources: Sources, pod: Obj = POD) -> Collector:
-    """Twelve seconds at ten looks per second; traffic of 100 per second until second 10."""
-    collector = Collector(namespace="shop", policy=Policy())
-    seen = snapshot(pod)
+def watch(sources: Sources, *, image: str = "", memory: Memory = UNDER_WAY, starts_s: float = 1e9) -> Collector:
+    """Twelve seconds at ten looks per second; traffic of 100 per second until second 10. A sampler runs from `starts_s`
+    on."""
+    collector = Collector(namespace="shop", policy=Policy(), sampler_image=image)
     for tick in range(123):
         now_s = tick / 10
+        pod = sources.pod
+        if sources.patches and now_s >= starts_s:
+            status = {**pod["status"], "ephemeralContainerStatuses": [RUNNING]}
+            spec = {**pod["spec"], "ephemeralContainers": [{"name": "segue-sampler"}]}
+            pod = {**pod, "spec": spec, "status": status}
+        seen = snapshot(pod, memory)
         sources.opens = min(tick, 100) * 10
         sources.run(collector.sample(seen.pods, seen, now_s), now_s)
     return collector
 
 
+def found(collector: Collector, at_s: float = 12.2) -> Evidence:
+    return collector.evidence(at_s, 10.0)["web-1"]
+
+
 def test_the_node_path_is_asked_first() -> None:
-    sources = Sources(node_path=True, text=PROC)
-    found = watch(sources).evidence(12.2, 10.0)["web-1"]
+    sources = Sources(node_path=True, shells=frozenset({"web"}))
+    evidence = found(watch(sources))
 
     assert set(sources.asked) == {"node path"}
-    assert (found.source, found.verdict) == ("node path", "quiet")
+    assert (evidence.source, evidence.verdict) == ("node path", "quiet")
 
 
 def test_without_it_an_exec_in_the_pod_tells() -> None:
-    sources = Sources(node_path=False, text=PROC)
-    found = watch(sources).evidence(12.2, 10.0)["web-1"]
+    sources = Sources(shells=frozenset({"web"}))
+    evidence = found(watch(sources))
 
     assert sources.asked.count("node path") == 1
-    assert (found.source, found.verdict) == ("exec", "quiet")
+    assert (evidence.source, evidence.verdict) == ("exec", "quiet")
+
+
+def test_another_container_of_the_pod_shares_its_network_and_is_as_good() -> None:
+    spec = {**POD["spec"], "containers": [*POD["spec"]["containers"], {"name": "proxy"}]}
+    sources = Sources(shells=frozenset({"proxy"}), pod={**POD, "spec": spec})
+    evidence = found(watch(sources, image=SAMPLER))
+
+    assert sources.asked.count("web") == 1
+    assert sources.patches == []
+    assert (evidence.source, evidence.verdict) == ("exec", "quiet")
 
 
 def test_where_the_image_has_no_shell_nothing_is_known_and_nobody_asks_again() -> None:
-    sources = Sources(node_path=False, text=None)
-    found = watch(sources).evidence(12.2, 10.0)["web-1"]
+    sources = Sources()
+    evidence = found(watch(sources))
 
-    assert sources.asked.count("exec") == 1
-    assert (found.source, found.verdict) == ("timer", "not enough evidence")
+    assert sources.asked.count("web") == 1
+    assert sources.patches == []
+    assert (evidence.source, evidence.verdict) == ("timer", "not enough evidence")
+    assert "executable file not found" in evidence.trouble
+    assert [(one.action, "--sampler-image" in one.because) for one in sources.said] == [
+        ("judge 1 old pods by time alone", True)
+    ]
+
+
+def test_with_a_sampler_image_an_ephemeral_container_tells() -> None:
+    sources = Sources(shells=frozenset({"segue-sampler"}))
+    collector = watch(sources, image=SAMPLER, starts_s=2.0)
+    evidence = found(collector)
+    (patch,) = sources.patches
+    assert isinstance(patch.body, dict)
+    (container,) = patch.body["spec"]["ephemeralContainers"]
+
+    assert (evidence.source, evidence.verdict) == ("ephemeral", "quiet")
+    assert patch.path == "/api/v1/namespaces/shop/pods/web-1/ephemeralcontainers"
+    assert (container["image"], container["imagePullPolicy"]) == (SAMPLER, "IfNotPresent")
+    assert [entry.action for entry in collector.journal.actions] == [f"add a container of {SAMPLER} to 1 old pods"]
+
+
+def test_a_sampler_that_the_cluster_refuses_leaves_the_timer_and_is_told_once() -> None:
+    sources = Sources(sampler_code=404)
+    collector = watch(sources, image=SAMPLER)
+    evidence = found(collector)
+
+    assert len(sources.patches) == 1
+    assert (evidence.source, evidence.verdict) == ("timer", "not enough evidence")
+    assert "could not find the requested resource" in evidence.trouble
+    assert [one.action for one in sources.said] == ["judge 1 old pods by time alone"]
+    assert collector.journal.actions == []
+
+
+def test_a_sampler_that_never_starts_ends_no_pod_before_the_timer() -> None:
+    sources = Sources()
+    evidence = found(watch(sources, image=SAMPLER))
+
+    assert ended(evidence, now_s=14.9, since_s=10.0, policy=Policy()) is None
+    assert ended(evidence, now_s=15.0, since_s=10.0, policy=Policy()) is not None
+
+
+def test_a_sampler_that_starts_after_the_switch_has_seen_no_traffic_and_proves_nothing() -> None:
+    sources = Sources(shells=frozenset({"segue-sampler"}))
+    evidence = found(watch(sources, image=SAMPLER, starts_s=10.2))
+
+    assert evidence.source == "ephemeral"
+    assert evidence.verdict != "quiet"
+
+
+def test_a_pod_that_stays_is_given_no_sampler() -> None:
+    aborting = UNDER_WAY.but(aborting=True, switched=True)
+    for memory in (
+        aborting,
+        UNDER_WAY.but(old_hash="other"),
+        UNDER_WAY.but(kind="scale"),
+        UNDER_WAY.but(patched=False),
+    ):
+        sources = Sources()
+        watch(sources, image=SAMPLER, memory=memory)
+
+        assert sources.patches == [], memory
+
+
+def test_an_earlier_runs_sampler_is_used_again() -> None:
+    spec = {**POD["spec"], "ephemeralContainers": [{"name": "segue-sampler"}]}
+    pod = {**POD, "spec": spec, "status": {**POD["status"], "ephemeralContainerStatuses": [RUNNING]}}
+    sources = Sources(shells=frozenset({"segue-sampler"}), pod=pod)
+    evidence = found(watch(sources, image=SAMPLER))
+
+    assert sources.patches == []
+    assert (evidence.source, evidence.verdict) == ("ephemeral", "quiet")
+
+
+def test_a_sampler_that_is_over_is_followed_by_another_one_by_another_name() -> None:
+    over: Obj = {"name": "segue-sampler", "state": {"terminated": {"exitCode": 0}}}
+    spec = {**POD["spec"], "ephemeralContainers": [{"name": "segue-sampler"}]}
+    pod = {**POD, "spec": spec, "status": {**POD["status"], "ephemeralContainerStatuses": [over]}}
+    sources = Sources(pod=pod)
+    watch(sources, image=SAMPLER)
+    (patch,) = sources.patches
+    assert isinstance(patch.body, dict)
+
+    assert patch.body["spec"]["ephemeralContainers"][0]["name"] == "segue-sampler-2"
+
+
+def test_a_source_that_falls_silent_proves_no_silence() -> None:
+    collector = watch(Sources(shells=frozenset({"web"})))
+    early, late = found(collector, 12.0), found(collector, 16.0)
+
+    assert early.source == "exec"
+    assert (late.source, late.verdict) == ("timer", "not enough evidence")
+    assert "has not answered for" in late.trouble
 
 
 def test_the_counters_of_a_host_network_pod_are_the_nodes_and_not_asked() -> None:
-    sources = Sources(node_path=True, text=PROC)
-    collector = watch(sources, {**POD, "spec": {**POD["spec"], "hostNetwork": True}})
+    sources = Sources(node_path=True, pod={**POD, "spec": {**POD["spec"], "hostNetwork": True}})
+    collector = watch(sources)
 
     assert sources.asked == []
     assert collector.evidence(12.2, 10.0) == {}
