@@ -267,8 +267,8 @@ class Registry:
                 self.bind(ref, obj["spec"]["nodeName"])
             case Update(resource=resource, obj=obj, status=status):
                 self.update(resource, obj, subresource="status" if status else "")
-            case Delete(ref=ref, uid=uid, grace_s=grace_s):
-                self.delete(ref, uid=uid, grace_s=grace_s)
+            case Delete(ref=ref, uid=uid, grace_s=grace_s, propagation=propagation):
+                self.delete(ref, uid=uid, grace_s=grace_s, propagation=propagation)
             case Say():
                 self._say(write)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from segue.cluster.deletion import Propagation
 from segue.model.objects import Obj, Ref
 
 
@@ -35,6 +36,7 @@ class Delete:
     ref: Ref
     uid: str = ""
     grace_s: int | None = None
+    propagation: Propagation = "Background"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

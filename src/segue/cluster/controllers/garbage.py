@@ -64,7 +64,10 @@ class GarbageCollector:
         if solid:
             kept = _with_owners(obj, solid)
             return Outcome(writes=(Update(resource=ref.resource, obj=kept),), because="some of its owners are gone")
-        return Outcome(writes=(Delete(ref=ref, uid=uid_of(obj)),), because="its owners are gone or wait for it to go")
+        # Who is waited for waits for its own in turn, so that the first owner goes last (D16).
+        in_turn = bool(waiting and view.dependents_of(uid_of(obj)))
+        gone = Delete(ref=ref, uid=uid_of(obj), propagation="Foreground" if in_turn else "Background")
+        return Outcome(writes=(gone,), because="its owners are gone or wait for it to go")
 
     def refused(self, view: View, ref: Ref, refusal: Refusal) -> tuple[Write, ...]:
         """Nothing to say: the back-off looks again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.model.objects import Obj, Ref, name_of
+from segue.model.objects import Obj, Ref, is_terminating, name_of
 from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, SETS, World, owner_uid
 
 
@@ -61,6 +61,19 @@ def test_in_the_foreground_the_owner_does_not_wait_for_what_does_not_block_it() 
     world.delete("configmaps", "one", propagation="Foreground")
 
     assert "one" not in world.names("configmaps")
+
+
+def test_in_the_foreground_a_deployment_goes_last() -> None:
+    world = running()
+    world.delete(DEPLOYMENTS, "web", propagation="Foreground")
+    assert world.names(DEPLOYMENTS) == ["web"]
+    assert [is_terminating(item) for item in world.sets()] == [True]
+    assert [is_terminating(pod) for pod in world.pods()] == [True, True]
+
+    for pod in world.pods():
+        world.delete("pods", name_of(pod), grace_s=0)
+
+    assert world.names(DEPLOYMENTS) == world.names(SETS) == world.names("pods") == []
 
 
 def test_orphaned_dependents_stay_without_an_owner() -> None:
