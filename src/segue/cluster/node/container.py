@@ -3,6 +3,7 @@
 Rule 1: it decides alone what happens to its container; the pod says only `wanted`, and when the pod ends.
 Rule 2: `ready` is what readiness says, never what liveness says (L3): a container being killed by its liveness probe
         stays ready until readiness itself fails or the exit is observed.
+Rule 3: it is starting until its postStart hook has ended, and nobody ends it before, not even a deletion (T16).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from segue.cluster.node.effects import (
     StartFailed,
     StopSignal,
 )
+from segue.cluster.node.handlers import Slot, hook_of, ports_of, times_of
 from segue.cluster.node.surroundings import Surroundings
 from segue.lifecycle import backoff, probes, shutdown
 from segue.lifecycle.probes import ProbeKind, Subject, Turn, Verdict, Worker
@@ -33,7 +35,6 @@ from segue.model.objects import Obj
 from segue.model.timeline import What
 
 SEEN_AFTER_S = 0.5  # a kubelet relists its containers every second: a start is noticed half a second later on average
-_HOOK_SLOT = "preStop"
 
 
 class Life(StrEnum):
@@ -83,12 +84,13 @@ class ContainerMachine:
         self._poke_at_s = math.inf
         self._probing: dict[int, tuple[ProbeKind, str]] = {}
         self._signals: dict[int, StopSignal] = {}
-        self._hook: int | None = None
+        self._hook: int | None = None  # the newest one that runs
+        self._hooks: dict[int, Slot] = {}
         self.workers: dict[ProbeKind, Worker] = {}
         if not is_init or self.is_sidecar:
             for kind in ProbeKind:
                 if probe := spec.get(f"{kind}Probe"):
-                    self.workers[kind] = probes.new_worker(_times(kind, probe), around.workers_since_s)
+                    self.workers[kind] = probes.new_worker(times_of(kind, probe), around.workers_since_s)
 
     # --- what others ask -----------------------------------------------------------------------------------------
 
@@ -154,12 +156,12 @@ class ContainerMachine:
         """Do what is due."""
         if self.wanted and not self.ended and self.life in {Life.WAITING, Life.EXITED}:
             self._step_start(now_s)
+        if self.ending is not None:
+            self._step_ending(now_s)
         if self.is_running:
             if now_s >= self._poke_at_s:
                 self._poke_at_s = math.inf
                 self._poke_readiness()
-            if self.ending is not None:
-                self._step_ending(now_s)
             for kind in tuple(self.workers):
                 self._step_worker(kind, now_s)
 
@@ -171,10 +173,10 @@ class ContainerMachine:
         if self.is_running:
             times.append(self._poke_at_s)
             times.extend(probes.wake_s(worker) for worker in self.workers.values())
-            if self.ending is not None:
-                own_s = shutdown.wake_s(self.ending)
-                waits = self.ending.signalled_s is None and not self._may_signal()
-                times.append(max(own_s, self.ending.began_s + self.ending.grace_s) if waits else own_s)
+        if self.ending is not None:
+            own_s = shutdown.wake_s(self.ending)
+            waits = self.ending.signalled_s is None and not self._may_signal()
+            times.append(max(own_s, self.ending.began_s + self.ending.grace_s) if waits else own_s)
         return min(times)
 
     def _step_start(self, now_s: float) -> None:
@@ -262,7 +264,7 @@ class ContainerMachine:
                 container_id=self.container_id,
                 kind=kind,
                 handler=self.spec[f"{kind}Probe"],
-                ports=self._ports(),
+                ports=ports_of(self.spec),
                 ip=self._around.ip,
                 timeout_s=worker.times.timeout_s,
             )
@@ -307,7 +309,7 @@ class ContainerMachine:
         self._around.say("Killing", message)
         self.ending = shutdown.begin(
             grace_s=grace_s,
-            has_hook=bool((self.spec.get("lifecycle") or {}).get(_HOOK_SLOT)),
+            has_hook=bool(hook_of(self.spec, "preStop")),
             now_s=now_s,
             signal_delay_s=self._around.settings.sigterm_delay_s,
         )
@@ -324,18 +326,8 @@ class ContainerMachine:
         assert ending is not None
         stage = shutdown.stage(ending, now_s)
         if stage is Stage.RUN_HOOK:
-            self._hook = self._new_id()
             self._around.record(now_s, What.PRESTOP_STARTED, container=self.name)
-            self._around.outbox.effects.append(
-                RunHook(
-                    effect_id=self._hook,
-                    pod_uid=self._around.uid,
-                    container_id=self.container_id,
-                    handler=self.spec["lifecycle"][_HOOK_SLOT],
-                    ports=self._ports(),
-                    ip=self._around.ip,
-                )
-            )
+            self._run_hook("preStop")
             self.ending = shutdown.hook_begun(ending, now_s)
         elif stage is Stage.SIGNAL and (self._may_signal() or now_s >= ending.began_s + ending.grace_s):
             self.ending = shutdown.signalled(ending, now_s, waited_for_turn=self.is_sidecar)
@@ -372,19 +364,24 @@ class ContainerMachine:
                 raise AssertionError(f"not a container's result: {result}")
 
     def _started(self, at_s: float) -> None:
-        self.life = Life.RUNNING
         self.started_at_s = at_s
         self.attempts += 1
+        self._around.say("Started", f"Started container {self.name}")
+        self._around.record(at_s, What.CONTAINER_STARTED, container=self.name)
+        if hook_of(self.spec, "postStart"):
+            self._run_hook("postStart")
+        else:
+            self._runs(at_s)
+
+    def _runs(self, at_s: float) -> None:
+        self.life = Life.RUNNING
         self.reason = self.message = ""
         self._try_at_s = None
         self._pull_delay_s = 0.0
         self._poke_at_s = at_s + SEEN_AFTER_S
         self.workers = {kind: probes.caught_up(worker, at_s) for kind, worker in self.workers.items()}
-        self._around.say("Started", f"Started container {self.name}")
-        self._around.record(at_s, What.CONTAINER_STARTED, container=self.name)
         if self._around.terminating:  # the pod's end overtook the start
-            grace_s = self._around.deletion_grace_s
-            self._begin_ending(self._around.pod_grace_s if grace_s is None else grace_s, "Stopping container", at_s)
+            self._begin_ending(self._grace_s(), f"Stopping container {self.name}", at_s)
 
     def _start_failed(self, result: StartFailed) -> None:
         settings = self._around.settings
@@ -435,6 +432,10 @@ class ContainerMachine:
             self._around.say("BackOff", f"Back-off restarting failed container {self.name} in pod {pod}", warning=True)
 
     def _hook_done(self, effect_id: int, result: HookDone) -> None:
+        if self._hooks.pop(effect_id) == "postStart":
+            if effect_id == self._hook and self.life is Life.STARTING:
+                self._post_start_done(result)
+            return
         if not result.succeeded:
             self._around.say("FailedPreStopHook", f"PreStopHook failed: {result.message}", warning=True)
         if effect_id != self._hook:
@@ -444,6 +445,14 @@ class ContainerMachine:
         if self.ending is not None:
             self.ending = shutdown.hook_ended(self.ending, result.at_s)
 
+    def _post_start_done(self, result: HookDone) -> None:
+        self._hook = None
+        if result.succeeded:
+            self._runs(result.at_s)
+            return
+        self._around.say("FailedPostStartHook", f"PostStartHook failed: {result.message}", warning=True)
+        self._begin_ending(self._grace_s(), f"FailedPostStartHook: {self.name}", result.at_s)
+
     def _signalled(self, effect_id: int, result: Signalled) -> None:
         signal = self._signals.pop(effect_id)
         if result.sent:
@@ -452,20 +461,23 @@ class ContainerMachine:
 
     # --- small things --------------------------------------------------------------------------------------------
 
+    def _run_hook(self, slot: Slot) -> None:
+        self._hook = self._new_id()
+        self._hooks[self._hook] = slot
+        self._around.outbox.effects.append(
+            RunHook(
+                effect_id=self._hook,
+                pod_uid=self._around.uid,
+                container_id=self.container_id,
+                handler=hook_of(self.spec, slot),
+                ports=ports_of(self.spec),
+                ip=self._around.ip,
+            )
+        )
+
+    def _grace_s(self) -> int:
+        known_s = self._around.deletion_grace_s
+        return self._around.pod_grace_s if known_s is None else known_s
+
     def _new_id(self) -> int:
         return self._around.outbox.new_id(self._around.uid, self.name)
-
-    def _ports(self) -> tuple[tuple[str, int], ...]:
-        ports = self.spec.get("ports") or []
-        return tuple((port["name"], int(port["containerPort"])) for port in ports if port.get("name"))
-
-
-def _times(kind: ProbeKind, probe: Obj) -> probes.ProbeTimes:
-    return probes.ProbeTimes(
-        kind=kind,
-        period_s=int(probe.get("periodSeconds") or 10),
-        timeout_s=int(probe.get("timeoutSeconds") or 1),
-        initial_delay_s=int(probe.get("initialDelaySeconds") or 0),
-        successes_needed=int(probe.get("successThreshold") or 1),
-        failures_needed=int(probe.get("failureThreshold") or 3),
-    )

@@ -23,6 +23,7 @@ from segue.cluster.node.effects import (
     WriteStatus,
     Written,
 )
+from segue.cluster.node.handlers import hook_of
 from segue.cluster.node.status import PodView, phase_of, status_of
 from segue.cluster.node.surroundings import Surroundings
 from segue.cluster.writes import Delete, Update
@@ -194,7 +195,7 @@ class PodMachine:
             around.outbox.effects.append(AttachNetwork(effect_id=effect_id, pod_uid=around.uid, pod=around.pod))
 
     def _step_order(self) -> None:
-        """Init containers one after the other, a sidecar until it has started, then all others at once."""
+        """Init containers one after the other, a sidecar until it has started, then all others."""
         if self.around.terminating:
             return
         for machine in self.inits:
@@ -203,6 +204,8 @@ class PodMachine:
                 return
         for machine in self.mains:
             machine.wanted = True
+            if hook_of(machine.spec, "postStart") and not machine.is_running and machine.exit is None:
+                return  # the next one starts when this one's hook has ended
 
     def _has_ended(self) -> bool:
         return self.place is Place.GONE
