@@ -110,6 +110,7 @@ class Kept:
 
     def ask(self) -> str:
         """Which pod is at the other end; OSError or HTTPException where it has gone."""
+        assert self.is_open, "a new connection would be made in this process's own network"
         self._way.request("GET", "/")
         return self._way.getresponse().read().decode().split()[-1]
 

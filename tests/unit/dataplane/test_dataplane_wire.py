@@ -69,10 +69,13 @@ def test_a_cut_attribute_ends_the_reading() -> None:
     assert list(attributes(packed, 0, len(packed) - 1)) == []
 
 
-def test_a_route_and_its_removal_name_the_same_thing() -> None:
-    """The default route has no destination attribute."""
-    made, gone = routes.route("10.244.0.2/32", 100), routes.route_gone("10.244.0.2/32", 100)
+def test_a_route_and_the_silence_in_its_place_lead_to_the_same_address() -> None:
+    """The default route has no destination attribute, silence no link."""
+    made, silence = routes.route_instead("10.244.0.2/32", 100, source="10.244.0.1"), routes.silence("10.244.0.2/32")
+    head = 12
 
-    assert made[2] == gone[2]
-    assert made[0] != gone[0]
+    assert made[:2] == silence[:2]
+    assert made[2][head : head + 8] == silence[2][head:] == b"\x08\x00\x01\x00" + bytes((10, 244, 0, 2))
+    assert (made[2][7], silence[2][7]) == (1, 6)
+    made = routes.route("10.244.0.2/32", 100)
     assert len(routes.route("default", 2, gateway="10.244.0.1")[2]) == len(made[2])

@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import TypeAlias
 
-from segue.host.network.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, attribute_u32, nested
+from segue.host.network.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, attribute_u32, nested
 
 Message: TypeAlias = tuple[int, int, bytes]  # type, flags, body
 
@@ -37,6 +37,7 @@ _RTPROT_STATIC = 4
 _SCOPE_UNIVERSE = 0
 _SCOPE_LINK = 253
 _RTN_UNICAST = 1
+_RTN_BLACKHOLE = 6
 
 
 def _link(index: int, *, up: bool) -> bytes:
@@ -72,24 +73,30 @@ def route(to: str, index: int, *, gateway: str = "", source: str = "") -> Messag
     return _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, _route(to, index, gateway, source)
 
 
-def route_gone(to: str, index: int) -> Message:
-    """Take a route away that was made without a gateway."""
-    return _RTM_DELROUTE, 0, _route(to, index, "", "")
+def route_instead(to: str, index: int, *, source: str) -> Message:
+    """The same in place of whatever route leads there."""
+    return _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route(to, index, "", source)
+
+
+def silence(to: str) -> Message:
+    """Swallow what goes there, in place of whatever route leads there: no answer, no error."""
+    body = _route_head(to, _SCOPE_UNIVERSE, _RTN_BLACKHOLE)
+    return _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body
 
 
 def _route(to: str, index: int, gateway: str, source: str) -> bytes:
-    network, _, prefix = ("0.0.0.0/0" if to == "default" else to).partition("/")
-    scope = _SCOPE_UNIVERSE if gateway else _SCOPE_LINK
-    body = struct.pack(
-        "=BBBBBBBBI", socket.AF_INET, int(prefix), 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, scope, _RTN_UNICAST, 0
-    )
-    if int(prefix):
-        body += attribute(_RTA_DST, socket.inet_aton(network))
+    body = _route_head(to, _SCOPE_UNIVERSE if gateway else _SCOPE_LINK, _RTN_UNICAST)
     if gateway:
         body += attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
     if source:
         body += attribute(_RTA_PREFSRC, socket.inet_aton(source))
     return body + attribute_u32(_RTA_OIF, index)
+
+
+def _route_head(to: str, scope: int, kind: int) -> bytes:
+    network, _, prefix = ("0.0.0.0/0" if to == "default" else to).partition("/")
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, int(prefix), 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, scope, kind, 0)
+    return body + (attribute(_RTA_DST, socket.inet_aton(network)) if int(prefix) else b"")
 
 
 def _text(kind: int, text: str) -> bytes:
