@@ -110,7 +110,8 @@ class PodLife:
         for ended in (last.get("terminated"), state.get("terminated")):
             if ended and (key := f"{ended.get('containerID')} {ended.get('finishedAt')}") not in self._exits:
                 self._exits.add(key)
-                self._runs(act)
+                if ended.get("startedAt"):  # else it never ran, and the kubelet says so when the pod ends
+                    self._runs(act)
                 self.words.unsay(act, "not Ready")
                 self.words.say(act, f"exit {ended['exitCode']}")
                 self._ready, self._waits = False, ""

@@ -15,11 +15,16 @@ def rolling(surge: int | str, unavailable: int | str) -> Obj:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
 
 
+def probed(path: str) -> Obj:
+    """A probe each second that only an answer makes fail, however busy the machine is."""
+    return manifests.http(path, failures=2, timeoutSeconds=20)
+
+
 def deployment(
     count: int = 3, *, version: str = "v1", strings: str = GENTLE, spec: Obj | None = None, **more: object
 ) -> Obj:
     """A Deployment `web` of puppets."""
-    probe = manifests.http("ready", failures=2)
+    probe = probed("ready")
     return manifests.deployment(
         "web", count, spec=spec, version=version, strings=strings, **({"readinessProbe": probe} | more)
     )

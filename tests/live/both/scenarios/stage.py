@@ -27,8 +27,8 @@ from tests.live.both.world import BIN, Place, Watched, condition, is_ready
 from tests.waiting import wait_until
 
 EXPECTED = Path(__file__).resolve().parent / "expected"
-_QUIET_S = 0.8  # nothing happened for so long: what follows from an act has followed
-_LIMIT_S = 45.0
+_QUIET_S = 0.7  # nothing happened for so long, and all counts fit: what follows from an act has followed
+_LIMIT_S = 90.0  # the machine may be busy with other tests
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class Stage:
     acts: list[Act] = field(default_factory=list)
     view: View = field(default_factory=View)
     manner: Manner = field(default_factory=Manner)
+    may_leave: bool = False  # the script says how long pods leave, so an act may end while some do
+    _gone: dict[str, set[str]] = field(default_factory=lambda: {resource: set() for resource in RESOURCES})
     _taken: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESOURCES, 0))
 
     # -- acts --------------------------------------------------------------------------------------------------------
@@ -52,16 +54,38 @@ class Stage:
         self.acts.append(Act(title=title))
 
     def settle(self) -> None:
-        """Wait until nothing has happened for a while."""
+        """Wait until all counts fit and nothing has happened for a while."""
+        self._catch_up()
+        # A machine that is busy with other things needs longer for what follows from an act
+        quiet_s = _QUIET_S * min(3.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 2))
         quiet_since_s = time.monotonic()
 
-        def quiet() -> bool:
+        def settled() -> bool:
             nonlocal quiet_since_s
-            if self._take():
+            if self._take() or unsettled(self.view, may_leave=self.may_leave):
                 quiet_since_s = time.monotonic()
-            return time.monotonic() - quiet_since_s >= _QUIET_S
+            return time.monotonic() - quiet_since_s >= quiet_s
 
-        wait_until(quiet, limit_s=_LIMIT_S, what="nothing to happen any more")
+        try:
+            wait_until(settled, limit_s=_LIMIT_S, what="everything to settle")
+        except AssertionError as error:
+            why = unsettled(self.view, may_leave=self.may_leave)
+            raise AssertionError(f"{error}: {why}\n{self.tale()}") from None
+
+    def _catch_up(self) -> None:
+        """Wait until the watches have told all that the script has written: conditions are judged on them alone."""
+        listed = {resource: self.place.all(resource) for resource in RESOURCES}
+
+        def told() -> bool:
+            self._take()
+            return all(
+                version_number(self.view.one(resource, name_of(obj))) >= version_number(obj)
+                or name_of(obj) in self._gone[resource]
+                for resource, objects in listed.items()
+                for obj in objects
+            )
+
+        wait_until(told, limit_s=_LIMIT_S, what="the watches to tell what is there")
 
     def _take(self) -> int:
         """Take in what the watches have told since the last time."""
@@ -74,10 +98,13 @@ class Stage:
                 sight = Sight(resource=resource, type=each.type, object=each.object)
                 self.acts[-1].sights.append(sight)
                 self.view.see(sight)
+                if each.type == "DELETED":
+                    self._gone[resource].add(sight.name)
         return taken
 
     def wait(self, what: str, wanted: Callable[[View], object], limit_s: float = _LIMIT_S) -> None:
         """Wait until what was recorded is like this."""
+        self._catch_up()
 
         def met() -> object:
             self._take()
@@ -209,6 +236,65 @@ def version_of_pod(pod: Obj) -> str:
     return str(pod["spec"]["containers"][0]["image"]).rpartition(":")[2]
 
 
+def version_number(obj: Obj) -> int:
+    """An object's resource version; 0 where there is no object."""
+    return int(obj.get("metadata", {}).get("resourceVersion") or 0)
+
+
+def unsettled(view: View, *, may_leave: bool) -> str:  # noqa: PLR0912 - one row per thing that must fit
+    """What still has to follow from what is there: the first count that does not fit; "" where all do."""
+    pods = view.all("pods")
+    leaving = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
+    if leaving and not may_leave:
+        return f"{name_of(leaving[0])} is leaving"
+    for pod in pods:
+        if pod.get("status", {}).get("phase") == "Pending" and not is_waiting(pod):
+            return f"{name_of(pod)} is Pending"
+    for one in view.all("replicasets"):
+        mine = [pod for pod in pods if owner_of(pod) == one["metadata"]["uid"] and pod not in leaving]
+        mine = [pod for pod in mine if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
+        status = one.get("status", {})
+        wanted = (one["spec"]["replicas"], len(mine), sum(is_ready(pod) for pod in mine))
+        said = (status.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0))
+        if said != wanted or status.get("observedGeneration") != one["metadata"]["generation"]:
+            return f"ReplicaSet {name_of(one)} counts {said}, there are {wanted}"
+        if not one["spec"].get("minReadySeconds") and status.get("availableReplicas", 0) != wanted[2]:
+            return f"ReplicaSet {name_of(one)} counts {status.get('availableReplicas')} available of {wanted[2]}"
+    for one in view.all("deployments"):
+        mine = [each for each in view.all("replicasets") if owner_of(each) == one["metadata"]["uid"]]
+        status = one.get("status", {})
+        for key in ("replicas", "readyReplicas", "availableReplicas"):
+            wanted_count = sum(each["status"].get(key, 0) for each in mine)
+            if status.get(key, 0) != wanted_count:
+                return f"Deployment {name_of(one)}: {key} is {status.get(key, 0)}, there are {wanted_count}"
+        if status.get("observedGeneration") != one["metadata"]["generation"]:
+            return f"Deployment {name_of(one)} is not observed"
+        if not leaving and status.get("terminatingReplicas"):
+            return f"Deployment {name_of(one)} counts leaving pods"
+    for service in view.all("services"):
+        said_pods = {name_of(pod) for pod in pods if is_selected(pod, service) and is_ready(pod) and pod not in leaving}
+        if said_pods != ready_endpoints(view, name_of(service)):
+            return f"the endpoints of {name_of(service)} are not yet {said_pods}"
+    return ""
+
+
+def is_waiting(pod: Obj) -> bool:
+    """Whether its container waits for something that does not come by itself."""
+    waiting = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff", "CreateContainerConfigError"}
+    return any(waits_for(pod, reason) for reason in waiting)
+
+
+def owner_of(obj: Obj) -> str:
+    """The uid of its first owner, or ""."""
+    return next((str(each["uid"]) for each in obj["metadata"].get("ownerReferences") or []), "")
+
+
+def is_selected(pod: Obj, service: Obj) -> bool:
+    """Whether a Service selects the pod."""
+    wanted: dict[str, str] = service["spec"].get("selector") or {}
+    return wanted.items() <= labels_of(pod).items()
+
+
 def runs(pod: Obj) -> bool:
     """Whether its container runs now."""
     statuses = pod.get("status", {}).get("containerStatuses") or []
@@ -245,8 +331,7 @@ def all_ready(view: View, count: int, version: str = "") -> bool:
     pods = [pod for pod in view.all("pods") if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]]
     mine = [pod for pod in pods if version in ("", version_of_pod(pod))]
     for service in view.all("services"):
-        wanted = service["spec"].get("selector") or {}
-        selected = {name_of(pod) for pod in pods if wanted.items() <= labels_of(pod).items()}
+        selected = {name_of(pod) for pod in pods if is_selected(pod, service)}
         if selected != ready_endpoints(view, name_of(service)):
             return False
     return len(mine) == count

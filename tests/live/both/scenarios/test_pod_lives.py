@@ -6,7 +6,7 @@ import pytest
 
 from segue.model.objects import Obj, name_of
 from tests.live.both import manifests
-from tests.live.both.scenarios.scripts import GENTLE, web
+from tests.live.both.scenarios.scripts import GENTLE, probed, web
 from tests.live.both.scenarios.stage import Stage, restarts, scenario, waits_for
 from tests.live.both.world import is_ready
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.live
 def one_pod(stage: Stage, **more: object) -> None:
     """The first act: a pod without an owner, and a Service."""
     stage.act("a pod and a Service")
-    probe = {"readinessProbe": manifests.http("ready", failures=2)}
+    probe = {"readinessProbe": probed("ready")}
     stage.place.create(manifests.service(), manifests.pod("alone", **({"strings": GENTLE} | probe | more)))  # type: ignore[arg-type]
     stage.ready(1)
 
@@ -28,7 +28,7 @@ def alone(stage: Stage) -> Obj:
 
 @scenario
 def test_a_failing_liveness_probe_restarts_the_container_and_the_pod_stays(stage: Stage) -> None:
-    one_pod(stage, livenessProbe=manifests.http("health", failures=2))
+    one_pod(stage, livenessProbe=probed("health"))
     stage.act("its liveness probe fails")
     stage.pull(alone(stage), health="500")
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 1)
@@ -102,7 +102,7 @@ def test_a_pod_that_is_never_restarted_succeeds_with_its_container(stage: Stage)
 @scenario
 def test_a_startup_probe_that_never_succeeds_restarts_the_container(stage: Stage) -> None:
     stage.act("a pod whose startup probe fails")
-    probe = manifests.http("startup", failures=2)
+    probe = probed("startup")
     stage.place.create(manifests.service(), manifests.pod("alone", strings="startup=500,term=0.5", startupProbe=probe))
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 1)
     stage.act("it succeeds")
@@ -133,13 +133,16 @@ def test_a_replicaset_replaces_a_pod_that_failed(stage: Stage) -> None:
 @pytest.mark.full
 @scenario
 def test_a_second_deletion_only_shortens_the_grace(stage: Stage) -> None:
-    one_pod(stage, strings="term=ignore", grace_s=20)
+    one_pod(stage, strings="term=ignore", grace_s=300)
+    stage.may_leave = True
     stage.act("it is deleted")
     stage.place.delete("pods", "alone")
     stage.act("it is deleted with a longer grace")
-    stage.place.delete("pods", "alone", grace_s=40)
+    stage.place.delete("pods", "alone", grace_s=400)
     stage.act("it is deleted with a shorter one")
-    stage.place.delete("pods", "alone", grace_s=2)
+    stage.place.delete("pods", "alone", grace_s=200)
+    stage.act("it is deleted without one")
+    stage.place.delete("pods", "alone", grace_s=0)
     stage.wait("its end", lambda view: not view.one("pods", "alone"))
 
 
@@ -155,13 +158,15 @@ def test_a_pod_that_ignores_its_stop_signal_is_killed(stage: Stage) -> None:
 @pytest.mark.full
 @scenario
 def test_a_leaving_pod_whose_readiness_fails_serves_no_more(stage: Stage) -> None:
-    one_pod(stage, strings="term=ignore", grace_s=6)
+    one_pod(stage, strings="term=ignore", grace_s=300)
+    stage.may_leave = True
     stage.act("it is deleted")
     stage.place.delete("pods", "alone")
     stage.act("its readiness fails")
     stage.pull(alone(stage), ready="503")
     stage.wait("not Ready", lambda view: not is_ready(view.one("pods", "alone")))
-    stage.act("its grace is over")
+    stage.act("it exits")
+    exits(stage, 5)
     stage.wait("its end", lambda view: not view.one("pods", "alone"))
 
 
@@ -169,7 +174,7 @@ def test_a_leaving_pod_whose_readiness_fails_serves_no_more(stage: Stage) -> Non
 @scenario
 def test_a_gate_keeps_a_pod_out_of_traffic_until_it_is_opened(stage: Stage) -> None:
     stage.act("a pod with a readiness gate")
-    probe = manifests.http("ready")
+    probe = probed("ready")
     spec = {"readinessGates": [{"conditionType": "segue.dev/open"}]}
     stage.place.create(manifests.service(), manifests.pod("alone", spec=spec, readinessProbe=probe, strings=GENTLE))
     stage.pull(wait_alone(stage), seen="1")

@@ -192,11 +192,14 @@ def test_a_scale_down_in_mid_rollout_is_spread_over_both_versions(stage: Stage) 
 @pytest.mark.full
 @scenario
 def test_a_version_that_never_becomes_ready_exceeds_its_deadline_and_nothing_is_undone(stage: Stage) -> None:
-    web(stage, spec={"strategy": rolling(1, 0), "progressDeadlineSeconds": 3})
-    stage.act("a version that never becomes Ready")
+    web(stage, spec={"strategy": rolling(1, 0)})
+    stage.act("a version that never becomes Ready, with a deadline of two seconds")
+    stage.place.patch("deployments", "web", {"spec": {"progressDeadlineSeconds": 2}})
     change(stage, "v2", HELD)
     stage.wait("the deadline", lambda view: progressing(view.one("deployments", "web")) == "ProgressDeadlineExceeded")
-    stage.act("its pods become Ready at last")
+    running(stage, 1, "v2")
+    stage.act("a later deadline, and its pods become Ready at last")
+    stage.place.patch("deployments", "web", {"spec": {"progressDeadlineSeconds": 600}})
     for count in (1, 2, 3):
         running(stage, count, "v2")
         let_one_be_ready(stage, "v2")
