@@ -280,8 +280,8 @@ class World:
                 responses = tuple(self._call(request) for request in requests)
                 self.run_for(CALL_S)
                 return Answer(now_s=self.clock.at_s, responses=responses)
-            case ReadPods(pods=pods):
-                return Answer(now_s=self.clock.at_s, texts=dict.fromkeys(name for name, _ in pods))
+            case ReadPods(looks=looks):
+                return Answer(now_s=self.clock.at_s, texts={look.pod: "no such command" for look in looks})
             case Sleep(for_s=for_s):
                 self.run_for(max(for_s, TICK_S))
             case Progress():

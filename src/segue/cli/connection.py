@@ -30,7 +30,7 @@ Sampler = Annotated[
         name="--sampler-image",
         metavar="IMAGE",
         env_var="SEGUE_SAMPLER_IMAGE",
-        help="image with sh, cat and sleep, run in old pods without a shell to see what arrives; else $SEGUE_SAMPLER_IMAGE",
+        help="image with sh, cat, sleep to look from into old pods without a shell; else $SEGUE_SAMPLER_IMAGE",
     ),
 ]
 Cap = Annotated[float, Parameter(name="--drain-cap", metavar="SECONDS", help="a busy old pod is ended after so long")]

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from segue.drain.samples import Connection, Sample, closed_key
+from segue.drain.samples import Connection, Count, Sample, closed_key
 
 LOOK_BACK_S = 60.0
 SAMPLES_FOR_A_RATE = 3  # fewer arrivals than this say nothing about a sender's rhythm
@@ -124,6 +124,19 @@ class Watch:
     senders: dict[str, int] = field(default_factory=dict)
     tracked: dict[tuple[int, str, int], _Tracked] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
+    whole_s: float = 0.0  # the last look that saw who is connected
+    nameless: bool = False  # somebody has come since, and nobody has looked who
+
+    def count(self, count: Count) -> None:
+        """Take in that so many have come by now; who they are, only a whole sample can tell."""
+        if self.last is None or count.passive_opens < self.last.passive_opens:
+            self.nameless = True
+            return
+        if count.passive_opens > self.last.passive_opens:
+            came = Arrived(at_s=max(count.at_s, count.read_s), count=count.passive_opens - self.last.passive_opens)
+            self.arrivals.append(came)
+        self.nameless = self.nameless or count.passive_opens != self.last.passive_opens
+        self.last = replace(self.last, at_s=count.at_s, read_s=count.read_s, passive_opens=count.passive_opens)
 
     def note(self, sample: Sample) -> None:
         """Take one more sample in."""
@@ -135,6 +148,9 @@ class Watch:
         if self.last is not None and sample.passive_opens > self.last.passive_opens:
             count = sample.passive_opens - self.last.passive_opens
             self.arrivals.append(Arrived(at_s=sample.latest_s, count=count, seen=seen))
+        elif seen and self.arrivals:  # they came with the newest of those that had only been counted, or before it
+            self.arrivals[-1] = replace(self.arrivals[-1], seen=seen)
+        self.nameless, self.whole_s = False, sample.at_s
         while self.arrivals and self.arrivals[0].at_s < sample.at_s - LOOK_BACK_S:
             self.arrivals.popleft()
         self.last = sample
@@ -189,7 +205,7 @@ class Watch:
         live = self._live(now_s, policy)
         enough = window_s <= policy.timer_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
-        if live or silent_s < policy.quiet_min_s:
+        if live or self.nameless or silent_s < policy.quiet_min_s:
             verdict = Verdict.BUSY
         elif not enough:
             verdict = Verdict.UNKNOWN

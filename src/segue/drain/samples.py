@@ -7,6 +7,7 @@ idle times. What a source cannot see is None, never a guess.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +34,8 @@ STATES = {
 }
 _TIME_WAIT = " 06 "
 _WIDTHS = (2 * (8 + 1 + 4) + 1, 2 * (32 + 1 + 4) + 1)  # of "LOCAL:PORT REMOTE:PORT" in tcp and in tcp6
+_TCP_ROW = re.compile(r"^Tcp: (.*)$", re.MULTILINE)
+_SNMP_MAX = 16_384
 PROC_FILES = ("/proc/net/snmp", "/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -76,6 +79,15 @@ class Sample:
         return max(self.at_s, self.read_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """The cheap part of a sample: it says whether anybody came, and not who."""
+
+    at_s: float
+    read_s: float
+    passive_opens: int
+
+
 def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
     """The answer of the embedded cluster's node path."""
     return Sample(
@@ -110,7 +122,7 @@ def _connection(row: Obj) -> Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcText:
-    """The texts of `PROC_FILES` one after another, as a pod gave them between two moments."""
+    """The texts of `PROC_FILES` (or of the first of them) one after another, as a pod gave them between two moments."""
 
     text: str
     asked_s: float
@@ -119,8 +131,9 @@ class ProcText:
 
 def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
     """What the files say; None where they are not whole (or not Linux's)."""
-    opens: int | None = None
-    columns: list[str] = []
+    count = count_from(proc)
+    if count is None or "local_address" not in proc.text:
+        return None
     connections: list[Connection] = []
     closed: set[str] = set()
     for line in proc.text.splitlines():
@@ -130,24 +143,23 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
                 closed.add(row[:width])
                 break
         else:
-            if line.startswith("Tcp:"):
-                values = line.split()[1:]
-                if not columns:
-                    columns = values
-                elif "PassiveOpens" in columns and len(values) == len(columns):
-                    opens = int(values[columns.index("PassiveOpens")])
-            elif found and (connection := _proc_row(line)) is not None:
+            if found and (connection := _proc_row(line)) is not None:
                 connections.append(connection)
-    if opens is None or "local_address" not in proc.text:
-        return None
     return Sample(
-        at_s=proc.asked_s,
-        read_s=proc.read_s,
-        passive_opens=opens,
+        at_s=count.at_s,
+        read_s=count.read_s,
+        passive_opens=count.passive_opens,
         connections=tuple(connections),
         source=source,
         closed=frozenset(closed),
     )
+
+
+def count_from(proc: ProcText) -> Count | None:
+    """The counter alone; None where the text does not hold it."""
+    columns, values = [*_TCP_ROW.findall(proc.text[:_SNMP_MAX]), "", ""][:2]
+    found = dict(zip(columns.split(), values.split(), strict=False)).get("PassiveOpens")
+    return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=int(found)) if found else None
 
 
 def closed_key(addresses: str) -> tuple[int, str, int]:

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Watch
-from segue.drain.samples import EPHEMERAL, EXEC, ProcText, Sample, from_node_path, from_proc
-from segue.drive.flow import Flow, Progress, ReadPods, ask, get
+from segue.drain.samples import EPHEMERAL, EXEC, ProcText, Sample, count_from, from_node_path, from_proc
+from segue.drive.flow import Flow, Look, Progress, ReadPods, ask, get
 from segue.drive.journal import ActionEntry, Journal
 from segue.model.http import ApiResponse
 from segue.model.objects import Obj
@@ -26,6 +26,9 @@ from segue.release.snapshot import Snapshot
 
 FULL_RATE_S = 0.1
 SLOW_RATE_S = 0.5
+WHOLE_EVERY_S = 2.0
+OPEN_EVERY_S = 0.5  # of pods that somebody is connected to
+CALM_S = 0.2  # while they come by the hundred there is no use in asking who
 STALE_S = 3.0  # a source that has not answered for so long is none
 SAMPLERS_MAX = 3  # per pod: each of them stays in the pod's spec
 
@@ -88,8 +91,11 @@ class Collector:
             ways = {pod.name: (pod, *way) for pod in left if (way := self._way(pod))}
             if not ways:
                 break
-            asked = tuple((name, container) for name, (_, container, _) in ways.items())
-            answer = yield ReadPods(namespace=self.namespace, pods=asked)
+            looks = tuple(
+                Look(pod=name, container=container, whole=self._must_see_all(self.watches[name], now_s))
+                for name, (_, container, _) in ways.items()
+            )
+            answer = yield ReadPods(namespace=self.namespace, looks=looks)
             now_s = answer.now_s
             left = []
             for name, (pod, container, source) in ways.items():
@@ -100,12 +106,25 @@ class Collector:
                         failed[name] = f"container {container}: {trouble}"
                         left.append(pod)
                     case ProcText() as text:
-                        sample = from_proc(text, source)
-                        if sample is not None:
-                            self._note(pod, sample)
+                        self._note_text(pod, text, source)
                     case None:
                         continue
         return now_s
+
+    def _must_see_all(self, watch: Watch, now_s: float) -> bool:
+        """Whether counting does not do: nothing is known yet, somebody is connected, somebody came and went again."""
+        since_s = now_s - watch.whole_s
+        if watch.last is None or since_s >= WHOLE_EVERY_S:
+            return True
+        last_s = watch.arrivals[-1].at_s if watch.arrivals else 0.0
+        return (watch.nameless and now_s - last_s >= CALM_S) or (watch.live_now() > 0 and since_s >= OPEN_EVERY_S)
+
+    def _note_text(self, pod: Pod, text: ProcText, source: str) -> None:
+        sample = from_proc(text, source)
+        if sample is not None:
+            self._note(pod, sample)
+        elif (count := count_from(text)) is not None:
+            self.watches[pod.name].count(count)
 
     def _way(self, pod: Pod) -> tuple[str, str] | None:
         """The container to look from, and the name of that source."""

@@ -25,12 +25,21 @@ class Calls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A container to look from; `whole`: who is connected, too, which costs a walk through all sockets of the node."""
+
+    pod: str
+    container: str
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPods:
     """What each pod's network files say now (one long exec per pod): a word where that cannot be had, nothing where the
     answer is not there yet."""
 
     namespace: str
-    pods: tuple[tuple[str, str], ...]  # (pod, container)
+    looks: tuple[Look, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,22 @@ that slept by itself would go on in the pod for ever: containerd ends no command
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from segue.drain.samples import PROC_FILES, ProcText
+from segue.drive.flow import Look
 from segue.host.client import ExecPipe, KubeClient
 from segue.host.clock import SystemClock
 from segue.model.errors import SegueError
 
 MARK = b"segue-whole\n"
-SCRIPT = f"while read _; do cat {' '.join(PROC_FILES)} 2>/dev/null; echo {MARK.decode().strip()}; done"
+COUNT, WHOLE = b"count\n", b"whole\n"
+SCRIPT = (
+    f"while read what; do cat {PROC_FILES[0]}; "
+    f'[ "$what" = count ] || cat {" ".join(PROC_FILES[1:])} 2>/dev/null; echo {MARK.decode().strip()}; done'
+)
 WAIT_S = 0.25  # for slow pods: who answers later is heard the next time
 BUFFER_MAX = 64_000_000
 TRIES = 3  # an API server that is started again breaks every connection once
@@ -29,6 +34,7 @@ class _Line:
     """One pod's exec."""
 
     task: asyncio.Task[None] | None = None
+    whole: bool = True
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     newest: ProcText | None = None
@@ -43,10 +49,12 @@ class PodReader:
         self._clock = clock
         self._lines: dict[tuple[str, str], _Line] = {}
 
-    async def read(self, namespace: str, pods: tuple[tuple[str, str], ...]) -> dict[str, ProcText | str]:
+    async def read(self, namespace: str, looks: Sequence[Look]) -> dict[str, ProcText | str]:
         """What each pod answers now; a word where none ever will, nothing where it takes its time."""
-        lines = {pod: self._line(namespace, pod, container) for pod, container in pods}
-        for line in lines.values():
+        lines = {look.pod: self._line(namespace, look.pod, look.container) for look in looks}
+        for look in looks:
+            line = lines[look.pod]
+            line.whole = look.whole
             line.answered.clear()
             line.asked.set()
         waits = [asyncio.create_task(line.answered.wait()) for line in lines.values()]
@@ -93,7 +101,7 @@ class PodReader:
                 await line.asked.wait()
                 line.asked.clear()
                 asked_s = self._clock.now_s()
-                await pipe.send(b"\n")
+                await pipe.send(WHOLE if line.whole else COUNT)
                 text = await _answer(output)
                 if text is None:
                     return

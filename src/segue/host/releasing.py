@@ -85,8 +85,8 @@ class _Body:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(self.client.request(request)) for request in requests]
                 return Answer(now_s=CLOCK.now_s(), responses=tuple(task.result() for task in tasks))
-            case ReadPods(namespace=namespace, pods=pods):
-                texts = await self.reader.read(namespace, pods)
+            case ReadPods(namespace=namespace, looks=looks):
+                texts = await self.reader.read(namespace, looks)
                 return Answer(now_s=CLOCK.now_s(), texts=texts)
             case Sleep(for_s=for_s):
                 await asyncio.sleep(for_s)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Verdict, Watch, ended
-from segue.drain.samples import Connection, Sample
+from segue.drain.samples import Connection, Count, Sample
 
 POLICY = Policy()
 PORT = 8080
@@ -180,3 +180,37 @@ def test_without_any_sample_there_is_no_evidence_but_the_timer() -> None:
     assert watch.judge(20.0, SWITCH_S, POLICY) == NOTHING_SEEN
     assert ended(NOTHING_SEEN, now_s=14.9, since_s=SWITCH_S, policy=POLICY) is None
     assert ended(NOTHING_SEEN, now_s=15.0, since_s=SWITCH_S, policy=POLICY) is not None
+
+
+def counted(*, client: str = "", until_s: float = 12.2) -> Watch:
+    """A pod of which, after one whole look, only the counter is read; a client (or a probe) comes at second 10.05."""
+    watch = Watch(receiver=Receiver(ports=frozenset({PORT}), probe_periods_s=(10.0,)))
+    watch.note(Sample(at_s=0.0, passive_opens=0, connections=(), source="exec"))
+    moments = [*steady(100, SWITCH_S), 10.05]
+    for tick in range(1, round(until_s * 10) + 1):
+        at_s = tick / 10
+        opens = sum(moment <= at_s for moment in moments)
+        if at_s == 11.0 and client:
+            seen = Connection(local_port=PORT, remote=client, remote_port=1, state="TIME_WAIT")
+            watch.note(Sample(at_s=at_s, passive_opens=opens, connections=(seen,), source="exec"))
+        else:
+            watch.count(Count(at_s=at_s, read_s=at_s, passive_opens=opens))
+    return watch
+
+
+def test_counting_extends_the_silence_and_finds_arrivals() -> None:
+    found = judged(counted(client="10.0.0.9"), 12.2)
+
+    assert found.verdict is Verdict.QUIET
+    assert found.silent_s == pytest.approx(2.1, abs=0.02)
+
+
+def test_who_came_and_was_only_counted_keeps_the_pod_busy_until_somebody_looks_who() -> None:
+    assert judged(counted(), 12.2).verdict is Verdict.BUSY
+
+
+def test_a_counter_that_goes_backwards_while_counting_wants_a_whole_look() -> None:
+    watch = counted(client="10.0.0.9")
+    watch.count(Count(at_s=12.3, read_s=12.3, passive_opens=0))
+
+    assert judged(watch, 12.4).verdict is Verdict.BUSY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.drain.samples import EPHEMERAL, ProcText, Sample, closed_key, from_node_path, from_proc
+from segue.drain.samples import EPHEMERAL, ProcText, Sample, closed_key, count_from, from_node_path, from_proc
 
 SNMP = """Ip: Forwarding DefaultTTL
 Ip: 1 64
@@ -68,3 +68,13 @@ def test_connections_that_are_over_are_told_apart_and_read_only_when_asked_for()
     assert {closed_key(row) for row in sample.closed} == {(10002, "10.244.0.3", 40002), (10002, "10.244.0.5", 40003)}
     assert [c.state for c in sample.connections] == ["ESTABLISHED", "CLOSE_WAIT"]
     assert (sample.source, sample.at_s, sample.latest_s) == ("ephemeral", 3.0, 3.1)
+
+
+def test_the_counter_alone_is_a_count_and_no_sample() -> None:
+    text = ProcText(text=SNMP, asked_s=3.0, read_s=3.1)
+    found = count_from(text)
+
+    assert found is not None
+    assert (found.at_s, found.read_s, found.passive_opens) == (3.0, 3.1, 345)
+    assert from_proc(text) is None
+    assert count_from(ProcText(text=TCP, asked_s=3.0, read_s=3.1)) is None

@@ -14,10 +14,10 @@ from segue.model.workloads import Deployment, Pod, Service
 from segue.release.memory import ANNOTATION, Memory
 from segue.release.snapshot import Snapshot
 
-PROC = """Tcp: RtoAlgorithm PassiveOpens
+SNMP = """Tcp: RtoAlgorithm PassiveOpens
 Tcp: 1 {opens}
-  sl  local_address rem_address   st
 """
+TCP = "  sl  local_address rem_address   st\n"
 POD: Obj = {
     "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web", "pod-template-hash": "a"}},
     "spec": {"nodeName": "n", "containers": [{"name": "web", "ports": [{"name": "http", "containerPort": 80}]}]},
@@ -57,7 +57,7 @@ class Sources:
     patches: list[ApiRequest] = field(default_factory=list)
     said: list[Progress] = field(default_factory=list)
     opens: int = 0
-    lag_s: float = 0.0
+    whole: int = 0
 
     def run(self, flow: Flow[float], now_s: float) -> float:
         try:
@@ -81,12 +81,14 @@ class Sources:
                 good = ApiResponse(code=200, body={"passiveOpens": self.opens, "connections": []})
                 bad = ApiResponse(code=404, body={"message": "404 page not found"})
                 return Answer(now_s=now_s, responses=tuple(good if self.node_path else bad for _ in requests))
-            case ReadPods(pods=((name, container),)):
-                self.asked.append(container)
-                if container not in self.shells:
-                    return Answer(now_s=now_s, texts={name: 'exec: "sh": executable file not found in $PATH'})
-                text = ProcText(text=PROC.format(opens=self.opens), asked_s=now_s, read_s=now_s + self.lag_s)
-                return Answer(now_s=now_s, texts={name: text})
+            case ReadPods(looks=(look,)):
+                self.asked.append(look.container)
+                if look.container not in self.shells:
+                    return Answer(now_s=now_s, texts={look.pod: 'exec: "sh": executable file not found in $PATH'})
+                self.whole += look.whole
+                files = SNMP + TCP if look.whole else SNMP
+                text = ProcText(text=files.format(opens=self.opens), asked_s=now_s, read_s=now_s)
+                return Answer(now_s=now_s, texts={look.pod: text})
             case Progress():
                 self.said.append(asked)
                 return Answer(now_s=now_s)
@@ -128,6 +130,7 @@ def test_without_it_an_exec_in_the_pod_tells() -> None:
     evidence = found(watch(sources))
 
     assert sources.asked.count("node path") == 1
+    assert sources.whole < 10
     assert (evidence.source, evidence.verdict) == ("exec", "quiet")
 
 
