@@ -104,7 +104,7 @@ def test_the_hook_is_taken_off_the_grace_in_whole_seconds(
         died_s = cut_s(held)
 
     assert min(float(hook_s), grace_s) - 0.1 <= signalled_s - moment(told, "hook") <= min(float(hook_s), grace_s) + 5
-    assert stop_s - 0.3 <= died_s - signalled_s < stop_s + 0.95
+    assert stop_s - 0.3 <= died_s - signalled_s < stop_s + 1.9  # as much again would be an extension
     measured(f"stop signal to kill, hook {hook_s} s of grace {grace_s} s", died_s - signalled_s, "s")
 
 
@@ -172,7 +172,7 @@ def test_a_sleep_as_long_as_the_grace_leaves_the_floor(place: Place, measured: K
         signalled_s = moment(told, "SIGTERM")
         died_s = cut_s(held)
 
-    assert 1.7 <= died_s - signalled_s < 2.95
+    assert 1.7 <= died_s - signalled_s < 4.9  # an extension would make it 5
     measured("stop signal to kill", died_s - signalled_s, "s")
 
 
