@@ -8,13 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from segue.model.objects import Obj
-from tests.live.both.manifests import PORT, container
+from tests.live.both import manifests
+from tests.live.both.manifests import PORT, container, http
 from tests.live.both.world import Happening, Place, Watched, is_ready
 from tests.waiting import wait_until
 
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
 APPS = "/apis/apps/v1"
+
+
+def deployment(name: str, replicas: int, **more: object) -> Obj:
+    """A Deployment whose pods stay Ready on a machine that is too busy to answer each probe in time."""
+    probe = http("ready", failures=5, timeoutSeconds=5)
+    return manifests.deployment(name, replicas, readinessProbe=probe, **more)  # type: ignore[arg-type]
 
 
 def strategy(surge: int | str, unavailable: int | str) -> Obj:
@@ -125,23 +132,30 @@ def set_ready(place: Place, pods: Iterable[Obj], status: int = 200) -> None:
 
 
 def story(told: Watched, *names: str) -> list[tuple[int, ...]]:
-    """How the sizes of these ReplicaSets went on, with the available pods of the last one; repetitions left out.
+    """How the sizes of these ReplicaSets went on, with the available pods of the last one, since all are there.
 
     `(4, 4, 1)` of two names: the first wants 4, the second wants 4 and has 1 available.
     """
-    wants = dict.fromkeys(names, 0)
+    wants: dict[str, int] = {}
     available = 0
     steps: list[tuple[int, ...]] = []
     for each in list(told.happenings):
-        if each.name not in wants:
+        if each.name not in names:
             continue
         wants[each.name] = int(each.object["spec"]["replicas"])
         if each.name == names[-1]:
             available = int((each.object.get("status") or {}).get("availableReplicas") or 0)
-        step = (*wants.values(), available)
-        if not steps or steps[-1] != step:
+        step = (*(wants.get(name, 0) for name in names), available)
+        if len(wants) == len(names) and (not steps or steps[-1] != step):
             steps.append(step)
     return steps
+
+
+def caught_up(place: Place, told: Watched, resource: str) -> None:
+    """Wait until the watch has told what the API shows now: an answer may be ahead of it."""
+    for thing in place.all(resource):
+        name, seen = thing["metadata"]["name"], int(thing["metadata"]["resourceVersion"])
+        told.wait(lambda each, name=name, seen=seen: each.name == name and version(each) >= seen, what="the watch")  # type: ignore[misc]
 
 
 def version(each: Happening) -> int:

@@ -44,7 +44,7 @@ def progressing(place: Place, name: str) -> tuple[str, str]:
 
 @pytest.mark.states("D1")
 def test_a_bare_deployment_gets_the_defaults(place: Place) -> None:
-    made = manifests.deployment("web", 1)
+    made = rollouts.deployment("web", 1)
     del made["spec"]["replicas"]
     place.create(made)
 
@@ -76,7 +76,7 @@ def test_a_rollout_that_never_gets_ready_stops_at_its_bounds(
     place: Place, replicas: int, bounds: Obj, old: int, new: int
 ) -> None:
     """What is left of the old is replicas - unavailable; the new ones take surge and unavailable."""
-    ready(place, manifests.deployment("web", replicas, spec=bounds))
+    ready(place, rollouts.deployment("web", replicas, spec=bounds))
 
     roll(place, "web", held())
 
@@ -88,7 +88,7 @@ def test_a_rollout_that_never_gets_ready_stops_at_its_bounds(
 @pytest.mark.states("D2")
 @pytest.mark.parametrize("bounds", [(0, 0), ("0%", 0), ("0%", "0%")], ids=["00", "0%0", "0%0%"])
 def test_a_rollout_that_may_not_move_is_refused(place: Place, bounds: tuple[int | str, int | str]) -> None:
-    made = manifests.deployment("web", 1, spec=strategy(*bounds))
+    made = rollouts.deployment("web", 1, spec=strategy(*bounds))
 
     code, told = place.world.call("POST", place.path("deployments"), made)
 
@@ -105,7 +105,7 @@ def test_a_pod_has_traffic_before_it_counts_as_available(
 ) -> None:
     with place.watch("endpointslices") as slices, place.watch("replicasets") as sets:
         place.create(
-            manifests.service(selector={"app": "web"}), manifests.deployment("web", 1, spec={"minReadySeconds": 3})
+            manifests.service(selector={"app": "web"}), rollouts.deployment("web", 1, spec={"minReadySeconds": 3})
         )
         complete(place, "web")
 
@@ -120,7 +120,7 @@ def test_a_pod_has_traffic_before_it_counts_as_available(
 
 @pytest.mark.states("D9")
 def test_pods_on_their_way_out_are_no_replicas_but_are_counted(place: Place) -> None:
-    ready(place, manifests.deployment("web", 3, grace_s=4, strings="term=ignore"))
+    ready(place, rollouts.deployment("web", 3, grace_s=4, strings="term=ignore"))
 
     with place.watch("deployments") as told:
         place.kubectl("scale", "deployment", "web", "--replicas=1")
@@ -138,7 +138,7 @@ def test_pods_on_their_way_out_are_no_replicas_but_are_counted(place: Place) -> 
 def test_a_rollout_waits_for_no_terminating_pod(place: Place) -> None:
     """More pods than replicas + surge are there: those on their way out come on top."""
     spec = strategy(1, 0)
-    ready(place, manifests.deployment("web", 3, grace_s=6, strings="term=ignore", spec=spec))
+    ready(place, rollouts.deployment("web", 3, grace_s=6, strings="term=ignore", spec=spec))
 
     with place.watch("pods") as told:
         roll(place, "web", rollouts.template(strings="term=ignore"))
@@ -153,7 +153,7 @@ def test_a_rollout_waits_for_no_terminating_pod(place: Place) -> None:
 
 @pytest.mark.states("D9")
 def test_there_is_no_policy_by_which_new_pods_wait_for_old_ones(place: Place) -> None:
-    made = manifests.deployment("web", 1, spec={"podReplacementPolicy": "TerminationComplete"})
+    made = rollouts.deployment("web", 1, spec={"podReplacementPolicy": "TerminationComplete"})
 
     code, told = place.world.call("POST", place.path("deployments") + "?fieldValidation=Strict", made)
 
@@ -165,7 +165,7 @@ def test_there_is_no_policy_by_which_new_pods_wait_for_old_ones(place: Place) ->
 def test_recreate_starts_no_new_pod_before_the_last_old_one_has_ended(
     place: Place, measured: Callable[[str, float, str], None]
 ) -> None:
-    ready(place, manifests.deployment("web", 2, strings="term=2", spec={"strategy": {"type": "Recreate"}}))
+    ready(place, rollouts.deployment("web", 2, strings="term=2", spec={"strategy": {"type": "Recreate"}}))
 
     with place.watch("pods") as told:
         wait_until(lambda: len(told.happenings) >= 2, what="the pods of before")
@@ -186,7 +186,7 @@ def test_recreate_starts_no_new_pod_before_the_last_old_one_has_ended(
 
 @pytest.mark.states("D11")
 def test_only_another_template_makes_another_replica_set(place: Place) -> None:
-    ready(place, manifests.deployment("web", 1))
+    ready(place, rollouts.deployment("web", 1))
     first = rollouts.sets(place, "web")
 
     roll(
@@ -211,7 +211,7 @@ def test_only_another_template_makes_another_replica_set(place: Place) -> None:
 @pytest.mark.states("D11")
 def test_one_order_of_variables_is_not_another(place: Place) -> None:
     one, two = {"name": "A", "value": "1"}, {"name": "B", "value": "2"}
-    made = manifests.deployment("web", 0)
+    made = rollouts.deployment("web", 0)
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [one, two]
     place.create(made)
     wait_sizes(place, "web", 0)
@@ -226,7 +226,7 @@ def test_one_order_of_variables_is_not_another(place: Place) -> None:
 
 @pytest.mark.states("D12")
 def test_going_back_takes_the_replica_set_of_then(place: Place) -> None:
-    ready(place, manifests.deployment("web", 2, spec=strategy(1, 0)))
+    ready(place, rollouts.deployment("web", 2, spec=strategy(1, 0)))
     old = place.wait_ready_pods(2)
     roll(place, "web", rollouts.template("v2"))
     complete(place, "web")
@@ -247,7 +247,7 @@ def test_going_back_takes_the_replica_set_of_then(place: Place) -> None:
 
 @pytest.mark.states("D12")
 def test_the_history_is_cut_once_the_rollout_is_complete(place: Place) -> None:
-    ready(place, manifests.deployment("web", 1, spec={"revisionHistoryLimit": 0, **strategy(1, 0)}))
+    ready(place, rollouts.deployment("web", 1, spec={"revisionHistoryLimit": 0, **strategy(1, 0)}))
     roll(place, "web", held("v2"))
     wait_sizes(place, "web", 1, 1)
     roll(place, "web", held("v3"))
@@ -273,7 +273,7 @@ def test_no_progress_is_told_after_the_deadline_and_stops_nothing(
     place: Place, measured: Callable[[str, float, str], None]
 ) -> None:
     spec = {"progressDeadlineSeconds": 3, **strategy(1, 0)}
-    ready(place, manifests.deployment("web", 2, spec=spec), manifests.deployment("idle", 1, spec=spec))
+    ready(place, rollouts.deployment("web", 2, spec=spec), rollouts.deployment("idle", 1, spec=spec))
 
     with place.watch("deployments") as told:
         roll(place, "web", held())
@@ -295,7 +295,7 @@ def test_no_progress_is_told_after_the_deadline_and_stops_nothing(
 @pytest.mark.states("D13")
 @pytest.mark.parametrize(("deadline_s", "code"), [(4, 422), (5, 422), (6, 201)])
 def test_the_deadline_must_be_longer_than_min_ready_seconds(place: Place, deadline_s: int, code: int) -> None:
-    made = manifests.deployment("web", 0, spec={"minReadySeconds": 5, "progressDeadlineSeconds": deadline_s})
+    made = rollouts.deployment("web", 0, spec={"minReadySeconds": 5, "progressDeadlineSeconds": deadline_s})
 
     got, told = place.world.call("POST", place.path("deployments"), made)
 
@@ -306,7 +306,7 @@ def test_the_deadline_must_be_longer_than_min_ready_seconds(place: Place, deadli
 
 @pytest.mark.states("D14")
 def test_a_rollout_is_complete_while_old_pods_terminate(place: Place) -> None:
-    ready(place, manifests.deployment("web", 2, grace_s=8, strings="term=ignore"))
+    ready(place, rollouts.deployment("web", 2, grace_s=8, strings="term=ignore"))
     roll(place, "web", rollouts.template())
 
     said = place.kubectl("rollout", "status", "deployment/web")
@@ -342,17 +342,16 @@ def test_a_selector_stands(place: Place, resource: str) -> None:
 @pytest.mark.states("D16")
 @pytest.mark.parametrize("policy", ["background", "foreground", "orphan"])
 def test_a_deployment_takes_its_pods_with_it_unless_they_are_orphaned(place: Place, policy: str) -> None:
-    ready(place, manifests.deployment("web", 2))
+    ready(place, rollouts.deployment("web", 2))
 
     with place.watch("pods") as pods, place.watch("deployments") as deployments:
         place.kubectl("delete", "deployment", "web", f"--cascade={policy}", "--wait=true")
         gone = deployments.wait(lambda each: each.type == "DELETED")
-        if policy == "orphan":
-            left = wait_until(lambda: _free(place.all("replicasets")), what="a ReplicaSet without an owner")
-        else:
+        if policy != "orphan":
             wait_until(lambda: sum(each.type == "DELETED" for each in pods.happenings) == 2, what="both to be gone")
 
     if policy == "orphan":
+        left = wait_until(lambda: _free(place.all("replicasets")), what="a ReplicaSet without an owner")
         assert len(pods_of(place, left[0])) == 2
         assert not rollouts.deleted(pods)
     else:

@@ -147,7 +147,7 @@ def test_scaled_to_nothing_all_pods_go_whatever_they_cost(place: Place) -> None:
 
 @pytest.mark.states("R4")
 def test_a_rollout_takes_old_pods_by_cost_and_no_new_ones_by_it(place: Place) -> None:
-    rollouts.ready(place, manifests.deployment("web", 3, spec=rollouts.strategy(1, 0)))
+    rollouts.ready(place, rollouts.deployment("web", 3, spec=rollouts.strategy(1, 0)))
     old = [pod["metadata"]["name"] for pod in place.wait_ready_pods(3)]
     for name, cost in zip(old, (10, -10, 0), strict=True):
         place.patch("pods", name, _cost(cost))

@@ -115,6 +115,22 @@ def test_the_brake_brings_all_new_pods_up_beside_all_old_ones() -> None:
     assert [item["spec"].get("minReadySeconds", 0) for item in world.sets()] == [0, 2**31 - 2]
 
 
+def test_the_old_template_put_back_under_the_brake_moves_nothing() -> None:
+    world = running(3)
+    template = world.get(DEPLOYMENTS, "web")["spec"]["template"]
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}}
+    change(world, image="v2", minReadySeconds=500, strategy=strategy)
+    world.kubelet()
+    assert world.sizes() == [3, 3]
+    sizes_before = {name_of(item): item["spec"]["replicas"] for item in world.sets()}
+
+    world.edit(DEPLOYMENTS, "web", lambda obj: obj["spec"].update(template=template))
+    world.pass_time(10)
+
+    assert {name_of(item): item["spec"]["replicas"] for item in world.sets()} == sizes_before
+    assert [item["spec"]["minReadySeconds"] for item in world.sets()] == [500, 500]
+
+
 def test_taking_the_brake_off_ends_the_old_pods() -> None:
     """M7."""
     world = running(3)

@@ -78,6 +78,9 @@ class DeploymentController:
             return desk.outcome(conditions.counted(desk.rollout), "it is being deleted")
         desk.set_conditions(conditions.pause_condition(desk.rollout))
         desk.sync_revision()
+        if desk.edited and not desk.wishes.paused:
+            # Its size is not judged by a status that does not know its new minReadySeconds yet (M11).
+            return desk.edits("the new ReplicaSet's revision or minReadySeconds changed")
         if desk.wishes.paused or _is_scaling_event(desk):
             _scale(desk)
             if desk.wishes.paused:

@@ -100,6 +100,16 @@ class Desk:
         ref = Ref(resource=SETS, namespace=namespace_of(replica_set), name=name_of(replica_set))
         self._removed.append(Delete(ref=ref, uid=uid_of(replica_set)))
 
+    @property
+    def edited(self) -> bool:
+        """Whether a ReplicaSet is to be written."""
+        return bool(self._edited)
+
+    def edits(self, because: str) -> Outcome:
+        """The ReplicaSets alone; their change calls for the next look."""
+        writes = tuple(Update(resource=SETS, obj=item) for item in self._edited.values())
+        return Outcome(writes=writes, because=because)
+
     def outcome(self, status: Obj, because: str) -> Outcome:
         """Everything decided, as writes."""
         writes: list[Write] = []
