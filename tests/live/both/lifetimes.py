@@ -5,6 +5,7 @@ Rule: a moment is taken where it happens (the puppet's clock, a connection's end
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -24,9 +25,21 @@ def begin(place: Place, *objects: Obj) -> str:
     """
     place.create(*objects)
     name = objects[-1]["metadata"]["name"]
-    ip = str(place.wait_ready(name)["status"]["podIP"])
-    wait_until(lambda: answers(place, ip), limit_s=30, what=f"{name} to answer")
-    return ip
+    place.wait_ready(name)
+    return address(place, name)
+
+
+def address(place: Place, pod: str) -> str:
+    """A pod's address, once it answers there."""
+    ip = wait_until(lambda: place.get("pods", pod)["status"].get("podIP"), limit_s=30, what=f"{pod} to have an address")
+    wait_until(lambda: answers(place, ip), limit_s=30, what=f"{pod} to answer")
+    return str(ip)
+
+
+def told_by(place: Place, ip: str, port: int = PORT) -> list[Obj]:
+    """What a puppet that still answers has told since its start."""
+    told: list[Obj] = json.loads(place.ask(ip, port, "/events")[1])
+    return told
 
 
 def answers(place: Place, ip: str, port: int = PORT) -> bool:

@@ -1,4 +1,4 @@
-"""postStart hooks (T16): a container is starting until its hook has ended; one that fails has it stopped as any other."""
+"""postStart hooks (T16): a container is starting until its hook has ended; a failed one has it stopped as any other."""
 
 from __future__ import annotations
 

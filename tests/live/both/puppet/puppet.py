@@ -3,12 +3,12 @@
     /            "VERSION HOSTNAME"                      /ready /health /startup  as `set`, 200 by default
     /set?a=b&c=d strings, see below                      /events   what happened so far, as a JSON list
     /slow?s=N    answers after N seconds                 /hook?s=N&status=S  the same, noted as `hook`
-    /redirect?to=URL&status=302                          /exit?code=N  ends at once with this code
+    /redirect?to=URL&status=302    /circle to itself     /exit?code=N  ends at once with this code
     /deaf        closes the listener, lives on           /stuck    never accepts again, the listener stays open
     /hook also takes ready=503, set before it waits
 
 Strings, by /set or in the variable PUPPET as `name=value,name=value`:
-    ready, health, startup   the status of that path, or `hang`
+    ready, health, startup   the status of that path, so often (`500*2`, then 200), or `hang`
     term                     exit (default) | ignore | N (closes the listener at SIGTERM, exits after N seconds)
                              drain: accepts all that wait, closes the listener, exits after 2 seconds
                              none: SIGTERM has no handler (only in the variable)
@@ -50,6 +50,14 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+def take(name: str) -> str:
+    """The string of a probed path; `500*2` is 500 twice, then 200."""
+    string, _, times = STRINGS[name].partition("*")
+    if times:
+        STRINGS[name] = f"{string}*{int(times) - 1}" if int(times) > 1 else "200"
+    return string
+
+
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
@@ -63,8 +71,9 @@ class Handler(BaseHTTPRequestHandler):
         match name:
             case "ready" | "health" | "startup":
                 peer, port = self.client_address[:2]
-                note("probe", path=name, peer=peer, port=str(port), agent=self.headers.get("User-Agent") or "")
-                self._as_told(STRINGS[name])
+                agent, string = self.headers.get("User-Agent") or "", take(name)
+                note("probe", path=name, peer=peer, port=str(port), agent=agent, status=string)
+                self._as_told(string)
             case "set":
                 STRINGS.update(asked)
                 self._say(200, json.dumps(STRINGS))
@@ -79,6 +88,9 @@ class Handler(BaseHTTPRequestHandler):
             case "redirect":
                 note("redirect", to=asked["to"])
                 self._say(int(asked.get("status", "302")), "", location=asked["to"])
+            case "circle":
+                note("circle")
+                self._say(302, "", location="/circle")
             case "exit":
                 os._exit(int(asked.get("code", "0")))
             case "deaf":
