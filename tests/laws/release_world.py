@@ -108,7 +108,8 @@ class CountingChance:
 
 @dataclass
 class World:
-    """`broken` images never become Ready; `lag_s` is how long the data plane takes to follow an EndpointSlice."""
+    """`broken` images never become Ready; `lag_s` is how long the data plane takes to follow an EndpointSlice; `refuse`
+    may answer a request in the cluster's place."""
 
     start_s: float = 0.6
     stop_s: float = 0.3
@@ -118,6 +119,7 @@ class World:
     broken: frozenset[str] = frozenset({"host.org/images/grace:broken"})
     clock: VirtualClock = field(default_factory=VirtualClock)
     watch: list[Callable[[World], None]] = field(default_factory=list)
+    refuse: Callable[[ApiRequest], ApiResponse | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.chance = CountingChance()
@@ -293,6 +295,9 @@ class World:
             self.requests += 1
             if self.kill_at is not None and self.requests > self.kill_at:
                 raise Killed
+        refused = self.refuse(request)
+        if refused is not None:
+            return refused
         result = self.api.handle(request)
         if isinstance(result, PodCall):
             if not self.sources:

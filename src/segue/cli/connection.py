@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from segue.cli.output import Output, note
 from segue.drive.flow import Progress
@@ -18,7 +19,19 @@ Kubeconfig = Annotated[
 ]
 Context = Annotated[str, Parameter(metavar="NAME", help="context of the kubeconfig")]
 Namespace = Annotated[str, Parameter(name=["--namespace", "-n"], metavar="NAME", help="namespace; else the context's")]
-DeploymentName = Annotated[str, Parameter(help="name of the Deployment")]
+
+
+def deployment_named(_type: object, tokens: Sequence[Token]) -> str:
+    """A Deployment's name, also as kubectl writes it: web, deployment/web, deploy/web, deployment.apps/web."""
+    said = tokens[0].value
+    kind, slash, name = said.rpartition("/")
+    if slash and (kind.lower() not in _KINDS or not name):
+        raise ValueError(f"{said} is no Deployment: write its name, or deployment/NAME")
+    return name
+
+
+_KINDS = frozenset(f"{kind}{group}" for kind in ("deployment", "deployments", "deploy") for group in ("", ".apps"))
+DeploymentName = Annotated[str, Parameter(help="name of the Deployment", converter=deployment_named)]
 OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
 Timeout = Annotated[
     float | None,

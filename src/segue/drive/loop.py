@@ -18,7 +18,7 @@ from segue.drive.journal import ActionEntry, Journal
 from segue.drive.observe import Observer
 from segue.model.http import ApiResponse
 from segue.model.workloads import Pod
-from segue.release.actions import Action, DropLease, Orphan, Point, TakeLease, describe, request_of
+from segue.release.actions import Action, DropLease, EndSet, Orphan, Point, TakeLease, describe, request_of
 from segue.release.all_first import take_lease
 from segue.release.decision import Decision, End, Stopped
 from segue.release.memory import Memory
@@ -94,7 +94,6 @@ class Drive:
     def _perform(self, decision: Decision, snapshot: Snapshot) -> Flow[bool]:
         """Perform the actions in order; False where one was refused (the rest is not tried)."""
         for action in decision.actions:
-            yield Progress(because=decision.because, action=describe(action), barrier=decision.barrier)
             now_s, accepted = yield from self._one(action, snapshot, decision)
             if not accepted:
                 return False
@@ -106,11 +105,15 @@ class Drive:
 
     def _one(self, action: Action, snapshot: Snapshot, decision: Decision) -> Flow[tuple[float, bool]]:
         began_s, (response,) = yield from ask(request_of(action))
-        if response.code >= 400 and not (isinstance(action, DropLease) and response.code == 404):
+        if isinstance(action, EndSet) and response.code == 403:  # who may not do that, keeps one more revision
+            return began_s, True
+        if response.code >= 400 and not (isinstance(action, (DropLease, EndSet)) and response.code == 404):
             self._refused(action, response)
             return began_s, False
         self.refused_in_a_row = 0
         if not isinstance(action, TakeLease) or not snapshot.mine:
+            # Told once it has been accepted: one that met a conflict is tried, and would be told, again.
+            yield Progress(because=decision.because, action=describe(action), barrier=decision.barrier)
             evidence = "; ".join(f"{one.pod}: {one.because}" for one in decision.drained)
             self.journal.actions.append(
                 ActionEntry(

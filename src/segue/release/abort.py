@@ -10,12 +10,13 @@ Rule 3: past the point where the old ReplicaSet is at 0 there is no way back but
 
 from __future__ import annotations
 
+from segue.model.objects import seconds_of
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import BRAKE_S, Brake, Forget, Point, PutBack, Remember, Resize, ScaleTo
+from segue.release.actions import BRAKE_S, Brake, EndSet, Forget, Point, PutBack, Remember, Resize, ScaleTo
 from segue.release.all_first import attach, drain, finish, late, leave, point_services, take_lease
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.memory import Memory
-from segue.release.plan import Plan
+from segue.release.plan import Plan, digest_of
 from segue.release.snapshot import Snapshot
 
 
@@ -102,6 +103,8 @@ def _put_back(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -
             because="the brake holds the new pods unavailable",
             barrier=f"ReplicaSet {new.name if new else '-'} shows 0 available",
         )
+    if not memory.new_set and new is not None and digest_of(new.template) == memory.digest:
+        memory = memory.but(new_set=new.name, new_hash=new.pod_hash)
     return act(
         PutBack(deployment=deployment, template=old.template, memory=memory),
         because="the old ReplicaSet is attached and the brake is on",
@@ -122,7 +125,19 @@ def _end_new(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
     others = [one for one in snapshot.owned if one.name != old.name and one.replicas > 0]
     if not snapshot.deployment.observed or others or (new is not None and new.replicas > 0):
         return wait("the new pods are being ended")
+    if new is not None and snapshot.alive_of(new.pod_hash):
+        return wait(f"{len(snapshot.alive_of(new.pod_hash))} new pods have not begun to end yet", wake_in_s=0.05)
     return _leave(snapshot, memory, f"Deployment {snapshot.deployment.name} is at version {old.pod_hash} again")
+
+
+def _made_by(snapshot: Snapshot, memory: Memory) -> tuple[EndSet, ...]:
+    """The ReplicaSet that exists because of this release: left there, an undo (kubectl's, too) would go to what has
+    just been given up. One that is older has served before, and stays."""
+    new = snapshot.set_named(memory.new_set) if memory.new_set else None
+    if new is None or new.replicas or new.template == snapshot.deployment.template:
+        return ()
+    made_s = seconds_of(new.obj["metadata"]["creationTimestamp"])
+    return (EndSet(replica_set=new),) if made_s >= int(memory.begun_s) else ()
 
 
 def _leave(snapshot: Snapshot, memory: Memory, message: str) -> Decision:
@@ -133,4 +148,4 @@ def _leave(snapshot: Snapshot, memory: Memory, message: str) -> Decision:
     )
     if pinned:
         return act(*pinned, because=message)
-    return act(Forget(deployment=snapshot.deployment), because=message)
+    return act(*_made_by(snapshot, memory), Forget(deployment=snapshot.deployment), because=message)

@@ -165,6 +165,13 @@ class EndPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndSet:
+    """Delete a ReplicaSet without pods, which an aborted release had made: no version to go back to."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddSampler:
     """An ephemeral container in a pod that will be ended anyway: it shares the pod's network, so what arrives there can
     be seen although the pod's own image has no shell. It cannot be taken out again; it ends by itself."""
@@ -191,6 +198,7 @@ Action: TypeAlias = (
     | ScaleTo
     | Orphan
     | EndPod
+    | EndSet
     | AddSampler
 )
 
@@ -240,6 +248,8 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _orphan(action)
         case EndPod(pod=pod, grace_s=grace_s):
             return _delete(pod.obj, "v1", "pods", {} if grace_s is None else {"gracePeriodSeconds": grace_s})
+        case EndSet(replica_set=replica_set):
+            return _delete(replica_set.obj, "apps/v1", "replicasets", {"propagationPolicy": "Background"})
         case AddSampler():
             return _sampler(action)
         case _:
@@ -285,6 +295,8 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"end pod {pod.name}"
         case EndPod(pod=pod, grace_s=grace_s):
             return f"end pod {pod.name}, which never served, within {grace_s} s"
+        case EndSet(replica_set=replica_set):
+            return f"delete ReplicaSet {replica_set.name}, which the aborted release had made"
         case AddSampler(pod=pod, image=image):
             return f"add {image} to pod {pod.name}"
         case _:

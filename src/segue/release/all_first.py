@@ -340,7 +340,7 @@ def finish(snapshot: Snapshot, memory: Memory) -> Decision:
     ]
     if leaving:
         return wait(f"{len(leaving)} old pods are ending, within their own grace")
-    return act(Forget(deployment=deployment), because="the last old pod is gone")
+    return act(Forget(deployment=deployment), because="the last old pod has ended")
 
 
 def leave(snapshot: Snapshot, message: str) -> Decision:

@@ -1,0 +1,102 @@
+"""What a user sees and is left with: each action told once, and a history of versions that have served."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from segue.drive.command import abort, undo
+from segue.drive.loop import Outcome
+from segue.model.http import ApiRequest, ApiResponse
+from segue.model.objects import Obj
+from segue.release.decision import Done, Stopped
+from tests.laws.release_world import World, driver, manifest
+from tests.laws.test_release_crashes import _release
+
+
+def served(*tags: str) -> World:
+    """A world in which these versions have served, one after the other."""
+    world = World()
+    world.apply(manifest(tags[0]))
+    for tag in tags[1:]:
+        world.drive(_release(tag, driver()))
+        world.run_for(3.0)
+    return world
+
+
+def stop_in_the_middle(world: World, tag: str) -> None:
+    world.broken = frozenset({f"host.org/images/grace:{tag}"})
+    (outcome,) = world.drive(_release(tag, driver(timeout_s=1.0)))
+    assert isinstance(outcome.end, Stopped)
+
+
+def versions(world: World) -> set[str]:
+    return {
+        str(one["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+        for one in world.store.all_of("replicasets.apps", "default")
+    }
+
+
+def go_back(world: World) -> Outcome:
+    outcome = world.drive(undo("default", "test", None, driver()))
+    world.run_for(2.0)
+    return outcome
+
+
+def test_undo_after_an_abort_goes_to_the_version_that_served_before() -> None:
+    world = served("v1", "v2")
+    stop_in_the_middle(world, "v3")
+    world.drive(abort("default", "test", driver()))
+
+    assert versions(world) == {"v1", "v2"}
+    assert isinstance(go_back(world).end, Done)
+    assert world.images() == {"v1"}
+    assert world.lost == 0
+
+
+def test_a_version_that_served_once_stays_in_the_history_when_its_second_release_is_aborted() -> None:
+    world = served("v1", "v2", "v1")
+    stop_in_the_middle(world, "v2")
+    world.drive(abort("default", "test", driver()))
+
+    assert versions(world) == {"v1", "v2"}
+
+
+def test_who_may_not_delete_replica_sets_can_abort_all_the_same() -> None:
+    world = served("v1")
+    stop_in_the_middle(world, "v2")
+
+    def forbid(request: ApiRequest) -> ApiResponse | None:
+        if request.method != "DELETE" or "/replicasets/" not in request.path:
+            return None
+        return ApiResponse(code=403, body={"reason": "Forbidden", "message": "no"})
+
+    world.refuse = forbid
+    outcome = world.drive(abort("default", "test", driver()))
+    world.run_for(2.0)
+
+    assert isinstance(outcome.end, Done)
+    assert world.images() == {"v1"}
+    assert versions(world) == {"v1", "v2"}
+
+
+def test_an_action_that_met_a_conflict_is_told_once() -> None:
+    world = served("v1")
+    met: list[str] = []
+
+    def conflict(request: ApiRequest) -> ApiResponse | None:
+        """The first write of each object is refused."""
+        if request.method != "PATCH" or "dryRun" in request.query or request.path in met:
+            return None
+        met.append(request.path)
+        body: Obj = {"reason": "Conflict", "message": "the object has been modified"}
+        return ApiResponse(code=409, body=body)
+
+    world.refuse = conflict
+    world.progress.clear()
+    (outcome,) = world.drive(_release("v2", driver()))
+    told = Counter(one.action for one in world.progress if one.action)
+
+    assert isinstance(outcome.end, Done)
+    assert len(met) >= 3
+    assert [action for action, count in told.items() if count > 1] == []
+    assert [entry.action for entry in outcome.journal.actions] == list(told)
