@@ -121,6 +121,8 @@ def _roll(view: View, desk: Desk) -> str:
     desk.ensure_new(view)
     if desk.new is None:
         return "another ReplicaSet has the new one's name"
+    if desk.created:
+        return "the new ReplicaSet first, then the Deployment's revision, then sizes"
     new = size_of(desk.new)
     if new.replicas > desk.wishes.replicas:
         desk.scale(desk.new, desk.wishes.replicas)
@@ -190,7 +192,8 @@ def _scale(desk: Desk) -> None:
     newest_first = list(reversed(revisions.by_age(active)))
     total = (desk.deployment.get("status") or {}).get("replicas", 0)
     sizes = shared_out(desk.wishes, [size_of(item) for item in newest_first], deployment_total=total)
-    for item in newest_first:
+    in_order = {name: place for place, name in enumerate(sizes)}
+    for item in sorted(newest_first, key=lambda item: in_order[name_of(item)]):
         desk.scale(item, sizes[name_of(item)], annotate=True)
 
 

@@ -115,12 +115,13 @@ class Desk:
         writes: list[Write] = []
         if self.created and self.new is not None:
             writes.append(Create(resource=SETS, obj=self.new))
-        writes += [Update(resource=SETS, obj=item) for item in self._edited.values()]
-        writes += self._removed
-        if annotations_of(self.deployment) != annotations_of(self._stored):
+        numbered = annotations_of(self.deployment) != annotations_of(self._stored)
+        if numbered:  # before any ReplicaSet is sized, as the real controller does
             metadata = {**self._stored["metadata"], "annotations": annotations_of(self.deployment)}
             writes.append(Update(resource=RESOURCE, obj={**self._stored, "metadata": metadata}))
-        elif status != (self._stored.get("status") or {}):
+        writes += [Update(resource=SETS, obj=item) for item in self._edited.values()]
+        writes += self._removed
+        if not numbered and status != (self._stored.get("status") or {}):
             writes.append(Update(resource=RESOURCE, obj={**self._stored, "status": status}, status=True))
         writes += self._told
         return Outcome(writes=tuple(writes), because=because, wake_in_s=conditions.deadline_in_s(self.rollout, status))
