@@ -194,8 +194,10 @@ class ContainerMachine:
         if self.exit is not None:
             rules = self._around.settings.backoff
             self._backoff = backoff.restarted(self._backoff, rules, exited_s=self.exit.finished_at_s, now_s=now_s)
-        self._around.say("Pulled", f'Container image "{image}" already present on machine')
-        self._around.say("Created", f"Created container: {self.name}")
+        self._around.say(
+            "Pulled", f'Container image "{image}" already present on machine and can be accessed by the pod'
+        )
+        self._around.say("Created", "Container created")
         self.life = Life.STARTING
         self.ending = None
         self._hook = None
@@ -278,6 +280,8 @@ class ContainerMachine:
             return
         if result.succeeded is False:
             self._around.say("Unhealthy", f"{kind.capitalize()} probe failed: {result.message}", warning=True)
+        elif result.succeeded and result.message:
+            self._around.say("ProbeWarning", f"{kind.capitalize()} probe warning: {result.message}", warning=True)
         elif result.succeeded is None:
             self._around.say("Unhealthy", f"{kind.capitalize()} probe errored: {result.message}", warning=True)
         if worker.verdict is before.verdict:
@@ -366,7 +370,7 @@ class ContainerMachine:
     def _started(self, at_s: float) -> None:
         self.started_at_s = at_s
         self.attempts += 1
-        self._around.say("Started", f"Started container {self.name}")
+        self._around.say("Started", "Container started")
         self._around.record(at_s, What.CONTAINER_STARTED, container=self.name)
         if hook_of(self.spec, "postStart"):
             self._run_hook("postStart")

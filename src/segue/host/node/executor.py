@@ -244,7 +244,8 @@ class Executor:
             return Outcome(succeeded=False, message=f"command timed out: {' '.join(argv)!r} after {timeout_s}s")
         except HostError as error:
             return Outcome(succeeded=False, message=str(error))
-        return Outcome(succeeded=code == 0, message=output.decode(errors="replace").strip())
+        # What a command that succeeds has to say is nobody's business (a message beside a success is a warning)
+        return Outcome(succeeded=code == 0, message=output.decode(errors="replace").strip() if code else "")
 
     async def run_inside(self, container_id: str, argv: tuple[str, ...], timeout_s: float | None) -> tuple[int, bytes]:
         """Run a command in a container: exit code and the first 10 KiB it wrote; TimeoutError ends it."""

@@ -78,12 +78,15 @@ async def probe_http(call: HttpCall, timeout_s: float) -> Outcome:
     try:
         async with asyncio.timeout(timeout_s):
             for _ in range(REDIRECTS + 1):
-                code, location, _body = await get(call)
+                code, location, body = await get(call)
                 if not (code in {301, 302, 303, 307, 308} and location):
                     break
                 target = urlsplit(urljoin(call.url, location))
                 if target.hostname != call.host:
-                    return Outcome(succeeded=True, message=f"Probe terminated redirects, Response body: {location}")
+                    return Outcome(
+                        succeeded=True,
+                        message=f"Probe terminated redirects, Response body: {body.decode(errors='replace')}",
+                    )
                 call = _redirected(call, target.geturl())
             else:
                 return Outcome(succeeded=False, message=f'Get "{call.url}": stopped after {REDIRECTS} redirects')
