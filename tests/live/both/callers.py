@@ -44,6 +44,12 @@ class Calls:
         """Those that failed."""
         return [call for call in list(self.calls) if call.error]
 
+    @property
+    def lost(self) -> list[Call]:
+        """Errors of calls that were begun when one had been answered: what comes before is a Service's start."""
+        answered_s = min((call.done_s for call in list(self.calls) if call.who), default=float("inf"))
+        return [call for call in self.errors if call.at_s > answered_s]
+
     def by(self, *pods: str) -> list[Call]:
         """Those that these pods answered."""
         return [call for call in list(self.calls) if call.who in pods]
