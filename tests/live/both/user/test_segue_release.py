@@ -1,0 +1,278 @@
+"""What a user of `segue plan`, `release`, `undo`, `scale` and `abort` sees, and what their objects are afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from segue.model.objects import Obj
+from tests.live.both.user.app import DEPLOYMENT, LABEL, NAME, SERVICE, UNHEALTHY, V1, V2, App, error_of, users_part
+from tests.live.both.world import condition
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.live
+
+STATEMENTS = {
+    "segue plan": "Tells steps, pods and time of a release, warns, and changes nothing.",
+    "segue release": "Creates what is new, moves what serves without a loss, has nothing to do a second time; takes a "
+    "file, a folder or standard input, and another image by option.",
+    "segue undo": "Goes back to the revision before, or to a named one, without a loss.",
+    "segue scale": "Changes the number of pods, up and down, without a loss.",
+    "segue abort": "Takes a release back that stopped; the pods that served are the same ones afterwards.",
+    "objects afterwards": "After a release the whole Deployment and Service are what the manifest says: kubectl diff "
+    "finds nothing, kubectl apply has nothing to do; only the newest ReplicaSet has pods.",
+    "kubectl in mid-release": "rollout status waits and the conditions tell of the new pods only, also while the "
+    "old ones serve detached; afterwards all reads as after a native rollout.",
+}
+NOT_COVERED = {
+    "segue up, down, kubeconfig, cluster status": "they start, stop and show the embedded cluster itself",
+    "segue demo": "it starts an embedded cluster of its own",
+}
+DIFFERENCES: dict[str, str] = {}
+Measured = Callable[[str, float, str], None]
+
+
+# -- plan and first release --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.states("segue plan", "segue release", "segue status")
+def test_a_first_release_creates_and_a_second_has_nothing_to_do(app: App) -> None:
+    file = app.file(V1)
+    planned = app.done("plan", "-f", file)
+    nothing = app.done("status")
+    released = app.done("release", "-f", file)
+    before = [users_part(each) for each in app.objects()]
+    again = app.segue("release", "-f", file)
+
+    assert "it is new: nothing can be lost" in planned
+    assert nothing == "no Deployments in this namespace\n"
+    assert "Deployment test has 3 Ready pods" in released
+    assert again.returncode == 0
+    assert "Deployment test has 3 Ready pods" in again.stdout
+    assert again.stderr == ""  # no action, no warning
+    assert [users_part(each) for each in app.objects()] == before
+    assert app.versions() == {"v0.1"}
+
+
+@pytest.mark.states("segue plan")
+def test_a_plan_tells_steps_and_changes_nothing(serving: App) -> None:
+    before = serving.objects()
+    (told,) = json.loads(serving.done("plan", "-f", serving.file(V2), "-o", "json"))
+    text = serving.done("plan", "-f", serving.file(V2))
+    odd = V2.replace("replicas: 3", "replicas: 2").replace(
+        "terminationGracePeriodSeconds: 120", "restartPolicy: Always"
+    )
+    warned = serving.done("plan", "-f", "-", stdin=odd.replace("readinessProbe", "startupProbe"))
+
+    assert (told["peakPods"], told["floorPods"], told["strategy"], told["warnings"]) == (6, 3, "all-first", [])
+    assert told["services"] == [NAME]
+    assert len(told["steps"]) == sum(f"  {number}. " in text for number in range(1, 12))
+    assert "pods: 3 now, 3 at the end, at most 6, at least 3 serving" in text
+    assert "warning: container service has no readinessProbe" in warned
+    assert "warning: replicas change from 3 to 2" in warned
+    assert serving.objects() == before
+
+
+# -- the whole way, under load -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.states("segue release", "segue undo", "segue scale", "objects afterwards")
+def test_a_release_an_undo_and_a_scale_lose_nothing_and_leave_no_trace(serving: App, measured: Measured) -> None:
+    place = serving.place
+    before = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
+    with serving.load() as tally:
+        released = json.loads(serving.done("release", "-f", serving.file(V2), "-o", "json"))
+        assert serving.versions() == {"v0.2"}
+        serving.check_clean()
+        undone = serving.done("undo", NAME)
+        assert serving.versions() == {"v0.1"}
+        serving.check_clean()
+        down = serving.done("scale", NAME, "2")
+        assert serving.versions(2) == {"v0.1"}
+        up = serving.done("scale", NAME, "3")
+        assert serving.versions(3) == {"v0.1"}
+
+    after = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
+    assert (tally.found["lost"], tally.found["ownFaults"]) == (0, 0), tally.found
+    assert set(tally.found["versions"]) == {"v0.1", "v0.2"}
+    assert {end["reason"] for end in released["pods"]} == {"quiet"}, released["pods"]
+    assert "at version" in undone
+    assert "old pods ended: 3 quiet (evidence: " in undone
+    assert "has 2 Ready pods" in down
+    assert "has 3 Ready pods" in up
+    assert after == before
+    serving.check_clean()
+    measured("requests over a release, an undo and two scalings, none lost", tally.found["requests"], "requests")
+
+
+@pytest.mark.states("objects afterwards")
+def test_after_a_release_kubectl_finds_no_difference_to_the_manifest(serving: App) -> None:
+    place = serving.place
+    native = users_part(place.get("deployments", NAME))
+    file = serving.file(V2)
+    with serving.load():
+        serving.done("release", "-f", file)
+    diff = place.run("kubectl", "diff", "-f", file)
+    applied = place.kubectl("apply", "-f", file)
+    found = users_part(place.get("deployments", NAME))
+    container = native["spec"]["template"]["spec"]["containers"][0]
+    container["image"] = container["image"].replace("v0.1", "v0.2")
+    sets = {
+        each["metadata"]["annotations"]["deployment.kubernetes.io/revision"]: each for each in place.all("replicasets")
+    }
+
+    assert (diff.returncode, diff.stdout) == (0, ""), diff.stdout + diff.stderr
+    assert "deployment.apps/test unchanged" in applied
+    assert "service/test unchanged" in applied
+    last = "kubectl.kubernetes.io/last-applied-configuration"
+    assert json.loads(found["metadata"]["annotations"].pop(last))["spec"]["template"]["spec"]["containers"]
+    native["metadata"]["annotations"].pop(last)
+    assert found == native
+    assert {name: each["spec"]["replicas"] for name, each in sets.items()} == {"1": 0, "2": 3}
+    assert all(each["metadata"]["ownerReferences"][0]["name"] == NAME for each in sets.values())
+
+
+@pytest.mark.states("segue release")
+def test_a_folder_standard_input_and_another_image_are_taken(serving: App) -> None:
+    folder = serving.home / "deploy"
+    folder.mkdir()
+    (folder / "deployment.yaml").write_text(DEPLOYMENT)
+    (folder / "service.yml").write_text(SERVICE)
+    with serving.load() as tally:
+        serving.done("release", "-f", str(folder), "--image", "grace=v0.2", "--receipt", "receipt.json")
+        tagged = serving.versions()
+        serving.done("release", "-f", "-", "--image", "service=host.org/images/grace:v0.1", stdin=V1)
+
+    assert (tagged, serving.versions()) == ({"v0.2"}, {"v0.1"})
+    assert tally.found["lost"] == 0, tally.found
+    receipt = json.loads((serving.home / "receipt.json").read_text())
+    assert receipt["format"] == "segue.dev/receipt/v0"
+    (kept,) = (serving.home / "segue" / "receipts").iterdir()
+    assert kept.name.startswith("release-")
+
+
+@pytest.mark.states("segue undo")
+def test_undo_goes_to_a_named_revision(serving: App) -> None:
+    with serving.load() as tally:
+        serving.done("release", "-f", serving.file(V2))
+        for _ in range(2):  # back to revision 1, which becomes 3; then to 2 by its number
+            said = serving.done("undo", NAME, *(["--to-revision", "2"] if serving.versions() == {"v0.1"} else []))
+            assert "at version" in said
+    rows = json.loads(serving.done("history", NAME, "-o", "json"))
+
+    assert serving.versions() == {"v0.2"}
+    assert tally.found["lost"] == 0, tally.found
+    assert [(row["revision"], row["current"], row["replicas"]) for row in rows] == [(3, False, 0), (4, True, 3)]
+
+
+# -- releases that stop ------------------------------------------------------------------------------------------------
+
+
+def stopped(app: App) -> str:
+    """A release whose pods never become Ready has stopped; its error."""
+    file = app.file(UNHEALTHY, "unhealthy.yaml")
+    going = app.start("release", "-f", file)
+    # However slow the machine is: the limit is set when the probes have failed
+    wait_until(lambda: "404" in app.place.kubectl("get", "events"), limit_s=60, every_s=0.2, what="a failed probe")
+    going.process.terminate()
+    assert going.end()[0] == 130
+    return error_of(app.segue("release", "-f", file, "--timeout", "1"), 8)
+
+
+@pytest.mark.states("segue abort", "segue release")
+def test_a_release_that_stopped_says_why_and_an_abort_brings_the_same_pods_back(serving: App) -> None:
+    old = {pod["metadata"]["name"] for pod in serving.pods()}
+    before = users_part(serving.deployment())
+    with serving.load() as tally:
+        said = stopped(serving)
+        status = serving.status()
+        aborted = serving.done("abort", NAME)
+
+    assert "0 of 3 new pods are Ready after 1 s" in said
+    assert "statuscode: 404" in said
+    assert "the 3 old pods keep serving" in said
+    assert "segue abort" in said
+    assert "the old version serves" in status["release"]
+    assert (status["ready"], status["replicas"], status["drivenBy"]) == (3, 3, None)
+    assert "no release is under way" in aborted
+    assert {pod["metadata"]["name"] for pod in serving.pods()} == old
+    assert users_part(serving.deployment()) == before
+    assert (tally.found["lost"], list(tally.found["versions"])) == (0, ["v0.1"]), tally.found
+    serving.check_clean()
+
+
+@pytest.mark.states("segue release")
+def test_a_repaired_manifest_takes_the_stopped_release_back_and_goes_on(serving: App) -> None:
+    stopped(serving)
+    with serving.load() as tally:
+        serving.done("release", "-f", serving.file(V2))
+
+    assert serving.versions() == {"v0.2"}
+    assert (tally.found["lost"], tally.found["ownFaults"]) == (0, 0), tally.found
+    serving.check_clean()
+
+
+# -- what kubectl tells meanwhile --------------------------------------------------------------------------------------
+
+
+def waiting_release(app: App) -> Obj:
+    """The Deployment while its old pods serve detached and none of the new ones is Ready."""
+    wait_until(lambda: (app.memory() or {}).get("new_hash"), limit_s=30, what="the old ReplicaSet to be detached")
+    wait_until(
+        lambda: app.deployment()["status"].get("updatedReplicas") == 3 and app.deployment()["status"]["replicas"] == 3,
+        limit_s=30,
+        what="the counts of the new pods",
+    )
+    return app.deployment()
+
+
+@pytest.mark.states("kubectl in mid-release")
+def test_kubectl_tells_the_truth_while_the_old_pods_serve_detached(serving: App) -> None:
+    place = serving.place
+    going = serving.start("release", "-f", serving.file(UNHEALTHY), "--timeout", "60")
+    found = waiting_release(serving)
+    rollout = place.run("kubectl", "rollout", "status", f"deployment/{NAME}", "--timeout", "1s")
+    listed = place.kubectl("get", "deployment,replicaset,service")
+    status = serving.status()
+    going.process.terminate()
+    code, _, told = going.end()
+    serving.done("abort", NAME)
+    settled = place.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout", "20s")
+
+    assert rollout.returncode == 1
+    assert "0 of 3 updated replicas are available" in rollout.stdout
+    assert condition(found, "Available") == "False"  # it owns no pod that is; those that serve are not its own now
+    assert condition(found, "Progressing") == "True"
+    assert found["status"].get("readyReplicas", 0) == 0
+    assert listed.count("replicaset.apps/test-") == 2
+    assert "the old version serves" in status["release"]
+    assert status["ready"] == 3
+    assert code == 130
+    assert "what runs keeps serving" in told
+    assert "successfully rolled out" in settled
+
+
+@pytest.mark.states("kubectl in mid-release")
+def test_kubectl_reads_a_release_as_a_rollout_once_it_has_ended(serving: App) -> None:
+    place = serving.place
+    with serving.load():
+        serving.done("release", "-f", serving.file(V2))
+    status = serving.deployment()["status"]
+    rolled = place.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout", "20s")
+    history = place.kubectl("rollout", "history", f"deployment/{NAME}")
+    native = place.kubectl("rollout", "undo", f"deployment/{NAME}")
+    place.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout", "60s")
+
+    assert {kind: condition(serving.deployment(), kind) for kind in ("Available", "Progressing")} == {
+        "Available": "True",
+        "Progressing": "True",
+    }
+    assert (status["replicas"], status["updatedReplicas"], status["readyReplicas"]) == (3, 3, 3)
+    assert "unavailableReplicas" not in status
+    assert "successfully rolled out" in rolled
+    assert [line.split()[0] for line in history.splitlines()[2:] if line.strip()] == ["1", "2"]
+    assert "rolled back" in native
+    assert serving.versions() == {"v0.1"}
+    assert {pod["metadata"]["labels"]["pod-template-hash"] for pod in place.all("pods", LABEL)}
