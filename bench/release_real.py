@@ -16,12 +16,13 @@ from bench.figures import Figure
 from bench.trial import NAME, Act, Measured, Site, apply, release, seed_manifest, trial
 from segue.host.state import must_run, read_running
 from testbed.ending import down
+from testbed.image_recipes import SAMPLER
 from testbed.layout import bed
 from testbed.starting import Wish, up
 from testbed.versions import DEFAULT
 from testbed.versions import release as version_named
 
-RATE = 700.0  # new connections per second; bounded: ten Python pods and the bed itself share two cores
+RATE = 850.0  # new connections per second; bounded: ten Python pods and the bed itself share two cores
 NAMESPACE = "bench-release"
 READY_LIMIT_S = 90.0
 SETTLED_S = 3.0
@@ -37,7 +38,7 @@ def figures() -> Iterator[Figure]:
         yield from _rows("prestop", sleeping)
         ours = _measure(site, "segue", release(site, seed_manifest("v0.2")), seed_manifest("v0.1"))
         static = seed_manifest("v0.1", image="grace-static")
-        act = release(site, seed_manifest("v0.2", image="grace-static"))
+        act = release(site, seed_manifest("v0.2", image="grace-static"), "--sampler-image", SAMPLER)
         no_exec = _measure(site, "segue, an image without a shell", act, static)
     yield from _rows("segue", ours, ours=True)
     yield from _rows("segue_static", no_exec, ours=True)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.watching import PodSeen, Sight, Watching
@@ -99,6 +99,7 @@ class Measured:
     switched_s: float  # every ready endpoint is a new pod
     gone_s: float  # the last old pod's object is gone
     peak: int
+    restarts: int  # of containers while it was measured: whoever was slow for 1 s is restarted by the seed's own probe
     errors: dict[str, int] = field(default_factory=dict)  # outcome -> count, of the lost
     lost_at_s: tuple[float, ...] = ()  # when each of them had been planned
     receipt: Obj = field(default_factory=dict)  # segue's own
@@ -125,6 +126,8 @@ class Measured:
             f"(+{self.switch_gap_s:.2f}), last old pod gone {self.gone_s:.2f} s (+{self.end_gap_s:.2f}), "
             f"peak {self.peak} pods"
         )
+        if self.restarts:
+            text += f"; the kubelet restarted {self.restarts} containers meanwhile"
         if self.lost or self.lost_elsewhere:
             text += f"; {self.errors}, {self.lost_elsewhere} lost outside, at {[round(s, 1) for s in self.lost_at_s]}"
         return text
@@ -136,6 +139,7 @@ class Acted:
 
     at_s: float
     receipt: Obj = field(default_factory=dict)
+    ends_old: bool = True  # whether the pods that were there before are to go
 
 
 Act = Callable[[], Awaitable[Acted]]
@@ -150,19 +154,22 @@ async def trial(site: Site, act: Act, *, rate: float, limit_s: float = 150.0) ->
     with tempfile.TemporaryDirectory(prefix="segue-bench-") as place:
         records = Path(place) / "records.jsonl"
         async with Watching(str(site.kubeconfig), site.namespace, NAME) as sight:
-            old = frozenset(sight.pods)
+            old = frozenset(name for name, pod in sight.pods.items() if not pod.ending_s)
+            restarts = sum(pod.restarts for pod in sight.pods.values())
             child = await FiringChild.start(plan, records, prefix=client_prefix(site.state, site.running))
             try:
                 await child.started.wait()
                 await asyncio.sleep(BEFORE_S)
                 acted = await act()
-                await _until_gone(sight, old, acted.at_s + limit_s)
+                if acted.ends_old:
+                    await _until_gone(sight, old, acted.at_s + limit_s)
                 await asyncio.sleep(AFTER_S)
                 child.stop()
                 await child.finish()
             finally:
                 await child.kill()
-        return sum_up(acted, sight, old, list(read_records(records)))
+        measured = sum_up(acted, sight, old, list(read_records(records)))
+        return replace(measured, restarts=measured.restarts - restarts)
 
 
 async def _until_gone(sight: Sight, old: frozenset[str], end_s: float) -> None:
@@ -179,7 +186,7 @@ def sum_up(acted: Acted, sight: Sight, old: frozenset[str], records: Sequence[Re
     ready = sorted(pod.ready_s for pod in new.values() if pod.ready_s)
     ready_s = ready[len(old) - 1] if len(ready) >= len(old) else float("inf")
     switched_s = sight.first_served_by(lambda name: name in new, zero_s) or float("inf")
-    window = (zero_s, min(gone_s, records[-1].planned_s))
+    window = (zero_s, min(gone_s, max(record.planned_s for record in records)))
     inside = [record for record in records if counts(record, window)]
     lost = [record for record in inside if record.outcome.lost]
     outcomes = [record.outcome.value for record in lost]
@@ -192,6 +199,7 @@ def sum_up(acted: Acted, sight: Sight, old: frozenset[str], records: Sequence[Re
         switched_s=switched_s - zero_s,
         gone_s=gone_s - zero_s,
         peak=sight.peak(zero_s),
+        restarts=sum(pod.restarts for pod in sight.pods.values()),
         errors={outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
         lost_at_s=tuple(record.planned_s - zero_s for record in lost[:20]),
         receipt=acted.receipt,

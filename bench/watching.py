@@ -32,6 +32,7 @@ class PodSeen:
     ready_s: float = 0.0  # first time
     ending_s: float = 0.0
     gone_s: float = 0.0
+    restarts: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Sight:
             seen.ending_s = seen.ending_s or at_s
         if kind == "DELETED":
             seen.gone_s = at_s
+        states = obj.get("status", {}).get("containerStatuses") or []
+        seen.restarts = max(seen.restarts, sum(int(state.get("restartCount") or 0) for state in states))
         self._phases[name] = kind != "DELETED" and obj.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
         self.alive.append((at_s, sum(self._phases.values())))
 

@@ -1,0 +1,72 @@
+"""What a release promises, held on a real Kubernetes: the seed's ten pods, unchanged, under an open-loop load.
+
+Nothing is lost of at least 10,000 requests within the exposure window; the switch comes at once when the new pods are
+Ready; the last old pod's object is gone 5 s later. With an image that can exec and with one that cannot.
+
+The seed's probes restart a container that is silent for one second. On a machine that is that busy with other things a
+measurement is void (Kubernetes lost the requests, M2), and is taken again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from bench.release_real import RATE, bed_site, deploy_afresh
+from bench.trial import Measured, Site, release, seed_manifest, trial
+from testbed.image_recipes import SAMPLER
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(os.environ.get("SEGUE_CLUSTER") != "real", reason="SEGUE_CLUSTER=real asks for the test bed"),
+]
+IMAGES = pytest.mark.parametrize(("image", "source"), [("grace", "exec"), ("grace-static", "ephemeral")])
+VERSIONS = ("v0.1", "v0.2")
+VOID_MAX = 3
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with bed_site("real-promises") as found:
+        yield found
+
+
+def released(site: Site, image: str, version: str) -> Measured:
+    """One release under load, taken again while the machine was too slow for the seed's own probes."""
+    for _ in range(VOID_MAX):
+        act = release(site, seed_manifest(version, image=image), "--sampler-image", SAMPLER)
+        measured = asyncio.run(trial(site, act, rate=RATE))
+        sys.stdout.write(f"{image} {version}: {measured.line()}\n")
+        if not measured.restarts:
+            return measured
+        deploy_afresh(site, seed_manifest(VERSIONS[VERSIONS.index(version) - 1], image=image))
+    pytest.fail(f"this machine restarts the seed's containers in every one of {VOID_MAX} measurements")
+
+
+def hold(measured: Measured, source: str) -> None:
+    assert (measured.lost, measured.lost_elsewhere) == (0, 0), measured.line()
+    assert measured.sent >= 10_000, measured.line()
+    assert measured.switch_gap_s <= measured.switch_limit_s, measured.line()
+    assert measured.end_gap_s <= 5.0, measured.line()
+    assert measured.peak <= 20, measured.line()
+    assert {(pod["reason"], pod["evidenceSource"]) for pod in measured.receipt["pods"]} == {("quiet", source)}
+
+
+@IMAGES
+@pytest.mark.timeout(300)
+def test_a_release_loses_nothing_switches_at_once_and_ends_soon(site: Site, image: str, source: str) -> None:
+    deploy_afresh(site, seed_manifest("v0.1", image=image))
+    hold(released(site, image, "v0.2"), source)
+
+
+@IMAGES
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_ten_releases_in_a_row_lose_nothing(site: Site, image: str, source: str) -> None:
+    deploy_afresh(site, seed_manifest("v0.1", image=image))
+    for number in range(10):
+        hold(released(site, image, VERSIONS[(number + 1) % 2]), source)
