@@ -12,14 +12,24 @@ from segue.cluster.api.results import Answer
 from segue.cluster.api.routes import Route
 from segue.cluster.deletion import Deletion, Propagation
 from segue.cluster.kinds import Kind, kind_of
-from segue.cluster.refusals import bad_request, method_not_allowed, no_such_path, unsupported_media
+from segue.cluster.refusals import (
+    Cause,
+    bad_request,
+    invalid_options,
+    invalid_value,
+    method_not_allowed,
+    no_such_path,
+    unsupported,
+    unsupported_media,
+)
 from segue.cluster.registry import FieldValidation, Options, Patch, Registry, Subresource
 from segue.cluster.store import Store
 from segue.model.errors import StatusError
 from segue.model.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ApiRequest
-from segue.model.objects import Obj, Ref, name_of, namespace_of, uid_of
+from segue.model.objects import Obj, Ref, is_terminating, name_of, namespace_of, rfc3339, uid_of
 
 _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_OPTIONS = {"PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 _PROPAGATIONS = {"Background", "Foreground", "Orphan"}
 _WITH_PODS = {"pods", "deployments.apps", "replicasets.apps"}
 _FIELD_VALIDATIONS = {"Ignore", "Warn", "Strict"}
@@ -38,7 +48,9 @@ class Writer:
         """One changing call."""
         warnings: list[str] = []
         options = Options(
-            dry_run=_dry_run(request.query), fields=_field_validation(request.query), warn=warnings.append
+            dry_run=_dry_run(request.query, _OPTIONS.get(request.method, "CreateOptions")),
+            fields=_field_validation(request.query),
+            warn=warnings.append,
         )
         match verb:
             case "create":
@@ -138,10 +150,29 @@ class Writer:
         how = _options_of(obj.get("deleteOptions") or {})
         ref = Ref(resource="pods", namespace=route.namespace, name=route.name)
         dry_run = options.dry_run or how.dry_run
+        if not dry_run:
+            self._mark_disrupted(ref)
         self._registry.delete_with(
             ref, Deletion(grace_s=how.grace_s, uid=how.uid, version=how.version, dry_run=dry_run)
         )
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def _mark_disrupted(self, ref: Ref) -> None:
+        """A pod that is evicted says so by a condition before it is marked deleted (B6)."""
+        pod = self._registry.read(ref)
+        status = pod.get("status") or {}
+        if is_terminating(pod) or status.get("phase") in {"Succeeded", "Failed"}:
+            return
+        told = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+            "lastTransitionTime": rfc3339(self._registry.now_s()),
+        }
+        others = [each for each in status.get("conditions") or [] if each.get("type") != told["type"]]
+        marked = {**pod, "status": {**status, "conditions": [*others, told]}}
+        self._registry.update(ref.resource, marked, subresource="status")
 
 
 def _object_in(request: ApiRequest) -> Obj:
@@ -167,10 +198,10 @@ def _subresource(route: Route) -> Subresource:
             raise no_such_path()
 
 
-def _dry_run(query: Mapping[str, str]) -> bool:
+def _dry_run(query: Mapping[str, str], options: str) -> bool:
     asked = query.get("dryRun", "")
     if asked not in {"", "All"}:
-        raise bad_request(f'Invalid value: "{asked}": dryRun must be All')
+        raise invalid_options(options, unsupported("dryRun", [asked], ["All"]))
     return asked == "All"
 
 
@@ -193,7 +224,7 @@ def _deletion_of(request: ApiRequest) -> Deletion:
         asked["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
     if "propagationPolicy" in query:
         asked["propagationPolicy"] = query["propagationPolicy"]
-    if _dry_run(query):
+    if _dry_run(query, "DeleteOptions"):
         asked["dryRun"] = ["All"]
     return _options_of(asked)
 
@@ -202,10 +233,15 @@ def _options_of(body: Obj) -> Deletion:
     """A metav1.DeleteOptions as a value."""
     preconditions = body.get("preconditions") or {}
     propagation = body.get("propagationPolicy") or "Background"
+    if propagation not in _PROPAGATIONS:
+        words = f'Unsupported value: "{propagation}": supported values: "Foreground", "Background", "Orphan", "nil"'
+        cause = Cause(reason="FieldValueNotSupported", field="propagationPolicy", message=words)
+        raise invalid_options("DeleteOptions", cause)
+    if body.get("orphanDependents") is not None and body.get("propagationPolicy"):
+        words = "orphanDependents and deletionPropagation cannot be both set"
+        raise invalid_options("DeleteOptions", invalid_value("propagationPolicy", propagation, words))
     if body.get("orphanDependents") is True:
         propagation = "Orphan"
-    if propagation not in _PROPAGATIONS:
-        raise bad_request(f'propagationPolicy: Unsupported value: "{propagation}"')
     grace_s = body.get("gracePeriodSeconds")
     if grace_s is not None and (not isinstance(grace_s, int) or isinstance(grace_s, bool)):
         raise bad_request("gracePeriodSeconds must be a whole number")

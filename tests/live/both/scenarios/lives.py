@@ -5,8 +5,9 @@ act, and nowhere else:
   - a pod that is Ready has been Running, and one that runs has been Pending: where a write skipped that, it is put in;
   - an exit is told once, from the state or from the last state, and before the restart or the back-off that follows it;
     that the pod is not Ready any more goes without saying, and so does a not-Ready that comes directly before;
-  - a pod that ends is told as one word ("ended: exit 0"), however many writes tell of its containers, phase and removal;
-  - an endpoint that becomes ready has been waiting; one that leaves has been leaving before it is absent.
+  - how a container's reason of waiting for its image alternates between error and back-off is not told;
+  - an endpoint that becomes ready has been waiting; one that leaves has been leaving before it is absent;
+  - a pod deleted without grace is marked and gone in two writes: whether a slice is written between is not told.
 Rule: only what a write can merge is merged. Everything else is a difference.
 """
 
@@ -42,6 +43,10 @@ class Words:
         """Take the newest words back where they are of this act and among these."""
         while self.told and self.told[-1][0] == act and self.told[-1][1] in words:
             self.told.pop()
+
+    def of(self, act: int) -> list[str]:
+        """The words of one act."""
+        return [word for at, word in self.told if at == act]
 
     def text(self) -> str:
         """The words, with a number where an act begins."""

@@ -1,4 +1,4 @@
-"""What many scripts begin with or do: a Deployment with its Service, another version, pods that are let become Ready."""
+"""What many scripts begin with or do: a Deployment with its Service, another version, pods let become Ready."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ def deployment(
     count: int = 3, *, version: str = "v1", strings: str = GENTLE, spec: Obj | None = None, **more: object
 ) -> Obj:
     """A Deployment `web` of puppets."""
-    probe = probed("ready")
-    return manifests.deployment(
-        "web", count, spec=spec, version=version, strings=strings, **({"readinessProbe": probe} | more)
-    )
+    more = {"readinessProbe": probed("ready")} | more
+    return manifests.deployment("web", count, spec=spec, version=version, strings=strings, **more)  # type: ignore[arg-type]
 
 
 def service() -> Obj:

@@ -57,7 +57,7 @@ class Act:
 
 @dataclass(slots=True)
 class View:
-    """What is there now: the newest sight of each object, for a script's conditions and for what stands at an act's end."""
+    """What is there now: the newest sight of each object."""
 
     objects: dict[tuple[str, str], Obj] = field(default_factory=dict)
 

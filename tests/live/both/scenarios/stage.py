@@ -14,16 +14,18 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from segue.model.objects import Obj, labels_of, name_of
+from segue.model.objects import Obj, annotations_of, labels_of, name_of
+from tests.live.both.manifests import PORT
 from tests.live.both.scenarios.normal import Manner, tale
 from tests.live.both.scenarios.sights import RESOURCES, Act, Said, Sight, View
-from tests.live.both.world import BIN, Place, Watched, condition, is_ready
+from tests.live.both.world import BIN, Place, Watched, is_ready
 from tests.waiting import wait_until
 
 EXPECTED = Path(__file__).resolve().parent / "expected"
@@ -166,11 +168,28 @@ class Stage:
         file.write_text("\n---\n".join(json.dumps(each, indent=1) for each in objects))
         return str(file)
 
-    def segue(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run segue and note what it answered."""
-        done = self.place.run("segue", *argv, "-o", "json", limit_s=120)
-        self.said(argv[0], done.returncode, done.stdout, done.stderr)
-        return done
+    def segue(self, *argv: str, tell: bool = True) -> None:
+        """Run segue and note what it answered; its exit code alone where its actions are chance."""
+        done = self.place.run("segue", *argv, "-o", "json", limit_s=_LIMIT_S + 60)
+        told = (done.stdout, done.stderr) if tell else ("", "")
+        self.said(argv[0], done.returncode, *told)
+
+    def ended(self, command: str, process: subprocess.Popen[str]) -> None:
+        """Wait for a segue that was started before, and note what it answered."""
+        stdout, stderr = process.communicate(timeout=_LIMIT_S)
+        self.said(command, process.returncode, stdout, stderr)
+
+    def exits(self, pod: Obj, code: int) -> None:
+        """The process of a pod's container ends with this code: nobody answers."""
+        address = str(self.view.one("pods", name_of(pod))["status"]["podIP"])
+        with suppress(OSError, HTTPException):
+            self.place.ask(address, PORT, f"/exit?code={code}")
+            raise AssertionError("it answered")
+
+    @staticmethod
+    def is_ready(pod: Obj) -> bool:
+        """Whether its condition Ready is True."""
+        return is_ready(pod)
 
     def said(self, command: str, exit_code: int, stdout: str, stderr: str) -> None:
         """Note what a segue answered: its exit code, the actions of its receipts, its error."""
@@ -241,7 +260,7 @@ def version_number(obj: Obj) -> int:
     return int(obj.get("metadata", {}).get("resourceVersion") or 0)
 
 
-def unsettled(view: View, *, may_leave: bool) -> str:  # noqa: PLR0912 - one row per thing that must fit
+def unsettled(view: View, *, may_leave: bool) -> str:
     """What still has to follow from what is there: the first count that does not fit; "" where all do."""
     pods = view.all("pods")
     leaving = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
@@ -326,6 +345,17 @@ def progressing(deployment: Obj) -> str:
     return next((str(each["reason"]) for each in found if each["type"] == "Progressing"), "")
 
 
+def memory_of(view: View, deployment: str) -> Obj:
+    """What the release under way remembers; empty where there is none."""
+    found: Obj = json.loads(annotations_of(view.one("deployments", deployment)).get("segue.dev/release", "{}"))
+    return found
+
+
+def is_pinned(service: Obj) -> bool:
+    """Whether it selects one version."""
+    return "pod-template-hash" in service["spec"]["selector"]
+
+
 def all_ready(view: View, count: int, version: str = "") -> bool:
     """So many pods are Ready and stay; all of them whom a Service selects are ready endpoints of it."""
     pods = [pod for pod in view.all("pods") if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]]
@@ -360,6 +390,3 @@ def answer_of(stdout: str, stderr: str) -> tuple[str, ...]:
         lines += [f"pod {each['pod']} ended: {each['reason']}" for each in receipt.get("pods", [])]
     lines += [line for line in stderr.splitlines() if line.startswith("error: ")]
     return tuple(lines)
-
-
-__all__ = ["Stage", "condition", "opened", "scenario"]

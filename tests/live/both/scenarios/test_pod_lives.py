@@ -53,21 +53,14 @@ def test_a_readiness_that_flaps_moves_the_endpoint_and_restarts_nothing(stage: S
 def test_a_container_that_exits_is_started_again_at_once_and_then_after_a_back_off(stage: Stage) -> None:
     one_pod(stage)
     stage.act("its container exits")
-    exits(stage, 3)
+    stage.exits(alone(stage), 3)
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 1)
     stage.ready(1)
-    stage.act("it exits again")
-    exits(stage, 4)
+    stage.act("it exits again, and is started again after the back-off")
+    stage.exits(alone(stage), 4)
     stage.wait("the back-off", lambda view: waits_for(view.one("pods", "alone"), "CrashLoopBackOff"))
-    stage.act("it is started again")
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 2)
     stage.ready(1)
-
-
-def exits(stage: Stage, code: int) -> None:
-    """The container's process ends with this code: nobody answers."""
-    with pytest.raises(OSError, match=r"."):  # noqa: PT012 - one call
-        stage.place.ask(str(alone(stage)["status"]["podIP"]), manifests.PORT, f"/exit?code={code}")
 
 
 @pytest.mark.full
@@ -75,7 +68,7 @@ def exits(stage: Stage, code: int) -> None:
 def test_a_container_that_ends_well_is_started_again_too(stage: Stage) -> None:
     one_pod(stage)
     stage.act("its container ends")
-    exits(stage, 0)
+    stage.exits(alone(stage), 0)
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 1)
     stage.ready(1)
 
@@ -85,7 +78,7 @@ def test_a_container_that_ends_well_is_started_again_too(stage: Stage) -> None:
 def test_a_pod_that_is_never_restarted_fails_with_its_container(stage: Stage) -> None:
     one_pod(stage, spec={"restartPolicy": "Never"})
     stage.act("its container exits")
-    exits(stage, 3)
+    stage.exits(alone(stage), 3)
     stage.wait("its end", lambda view: view.one("pods", "alone")["status"]["phase"] == "Failed")
 
 
@@ -94,20 +87,19 @@ def test_a_pod_that_is_never_restarted_fails_with_its_container(stage: Stage) ->
 def test_a_pod_that_is_never_restarted_succeeds_with_its_container(stage: Stage) -> None:
     one_pod(stage, spec={"restartPolicy": "Never"})
     stage.act("its container ends")
-    exits(stage, 0)
+    stage.exits(alone(stage), 0)
     stage.wait("its end", lambda view: view.one("pods", "alone")["status"]["phase"] == "Succeeded")
 
 
 @pytest.mark.full
 @scenario
 def test_a_startup_probe_that_never_succeeds_restarts_the_container(stage: Stage) -> None:
-    stage.act("a pod whose startup probe fails")
-    probe = probed("startup")
+    stage.act("a pod whose startup probe fails, until it has been started again")
+    probe = manifests.http("startup", failures=8, timeoutSeconds=20)
     stage.place.create(manifests.service(), manifests.pod("alone", strings="startup=500,term=0.5", startupProbe=probe))
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 1)
-    stage.act("it succeeds")
     stage.pull(alone(stage), startup="200")
-    stage.wait("Ready", lambda view: is_ready(view.one("pods", "alone")))
+    stage.ready(1)
 
 
 @pytest.mark.full
@@ -166,7 +158,7 @@ def test_a_leaving_pod_whose_readiness_fails_serves_no_more(stage: Stage) -> Non
     stage.pull(alone(stage), ready="503")
     stage.wait("not Ready", lambda view: not is_ready(view.one("pods", "alone")))
     stage.act("it exits")
-    exits(stage, 5)
+    stage.exits(alone(stage), 5)
     stage.wait("its end", lambda view: not view.one("pods", "alone"))
 
 

@@ -210,7 +210,7 @@ def test_a_version_that_never_becomes_ready_exceeds_its_deadline_and_nothing_is_
 @scenario
 def test_a_version_that_crashes_at_its_start_backs_off_beside_the_old_pods(stage: Stage) -> None:
     web(stage, 2, spec={"strategy": rolling(1, 0)})
-    stage.act("a version that crashes at its start")
+    stage.act("a version that crashes at its start; kubectl rollout undo while it backs off")
     change(stage, "v2", "listen_s=never")
     stage.wait(
         "the back-off",

@@ -6,7 +6,7 @@ import pytest
 
 from segue.model.objects import name_of
 from tests.live.both import manifests
-from tests.live.both.scenarios.scripts import GENTLE, deployment, service, web
+from tests.live.both.scenarios.scripts import GENTLE, deployment, probed, service, web
 from tests.live.both.scenarios.stage import Stage, scenario
 
 pytestmark = pytest.mark.live
@@ -56,9 +56,11 @@ def test_a_scale_up_and_a_scale_down_change_one_replicaset(stage: Stage) -> None
     stage.act("kubectl scale to 4")
     stage.kubectl("scale", "deployment/web", "--replicas=4")
     stage.rolled_out("web", 4)
-    stage.act("kubectl scale to 1")
-    stage.kubectl("scale", "deployment/web", "--replicas=1")
-    stage.rolled_out("web", 1)
+    stage.act("the younger pods are made cheap, and kubectl scale to 2")
+    for pod in stage.pods()[2:]:
+        stage.kubectl("annotate", "pod", name_of(pod), "controller.kubernetes.io/pod-deletion-cost=-1")
+    stage.kubectl("scale", "deployment/web", "--replicas=2")
+    stage.rolled_out("web", 2)
 
 
 @pytest.mark.full
@@ -77,7 +79,7 @@ def test_a_deployment_scaled_to_nothing_leaves_a_service_without_endpoints(stage
 @scenario
 def test_the_cheapest_pod_goes_at_a_scale_down(stage: Stage) -> None:
     stage.act("a ReplicaSet of 3 pods")
-    stage.place.create(manifests.replica_set("web", 3, strings=GENTLE))
+    stage.place.create(manifests.replica_set("web", 3, strings=GENTLE, readinessProbe=probed("ready")))
     stage.ready(3)
     stage.act("one pod is made cheap and marked, and the ReplicaSet is scaled to 2")
     pod = name_of(stage.pods()[1])
@@ -198,8 +200,8 @@ def test_a_replicaset_whose_label_changes_is_let_go_and_taken_up_again(stage: St
 @scenario
 def test_a_service_whose_selector_changes_moves_its_endpoints_without_leaving(stage: Stage) -> None:
     stage.act("a ReplicaSet of each version and a Service of the first")
-    one = manifests.replica_set("web", 2, strings=GENTLE)
-    two = manifests.replica_set("other", 2, strings=GENTLE, version="v2")
+    one = manifests.replica_set("web", 2, strings=GENTLE, readinessProbe=probed("ready"))
+    two = manifests.replica_set("other", 2, strings=GENTLE, version="v2", readinessProbe=probed("ready"))
     stage.place.create(service(), one, two)
     stage.ready(2, "v1")
     stage.ready(2, "v2")
