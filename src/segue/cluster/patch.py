@@ -55,7 +55,9 @@ def _apply(holder: Json, operation: Obj) -> None:
         case "remove":
             _remove(holder, path, operation["path"])
         case "replace":
-            _remove(holder, path, operation["path"])
+            # A member that is not there is set: the server's library asks for the parent only. Items must be there.
+            if isinstance(_parent(holder, path, operation["path"]), list):
+                _remove(holder, path, operation["path"])
             _add(holder, path, copy.deepcopy(operation.get("value")), operation["path"])
         case "test":
             _test(holder, path, operation)

@@ -77,6 +77,31 @@ def conflict(kind: Kind, name: str, why: str) -> StatusError:
     return StatusError(409, "Conflict", message, {"name": name, "group": kind.group, "kind": kind.plural})
 
 
+def lost_object(kind: Kind, name: str, what: str, wanted: str, got: str) -> StatusError:
+    """409 of a DELETE whose precondition does not hold; it names the kind where others name the resource."""
+    how = "deleted and then recreated" if what == "UID" else "modified"
+    why = f"the {what} in the precondition ({wanted}) does not match the {what} in record ({got})"
+    message = f'Operation cannot be fulfilled on {kind.group_kind} "{name}": {why}. The object might have been {how}'
+    return StatusError(409, "Conflict", message, {"name": name, "group": kind.group, "kind": kind.kind})
+
+
+def invalid_scale(name: str, replicas: int) -> StatusError:
+    """422 of a Scale, whatever it scales."""
+    cause = invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
+    message = f'Scale.autoscaling "{name}" is invalid: {cause.field}: {cause.message}'
+    told: Obj = {"reason": cause.reason, "message": cause.message, "field": cause.field}
+    return StatusError(
+        422, "Invalid", message, {"name": name, "group": "autoscaling", "kind": "Scale", "causes": [told]}
+    )
+
+
+def invalid_options(kind: str, cause: Cause) -> StatusError:
+    """422 of DeleteOptions, PatchOptions and their kin."""
+    message = f'{kind}.meta.k8s.io "" is invalid: {cause.field}: {cause.message}'
+    told: Obj = {"reason": cause.reason, "message": cause.message, "field": cause.field}
+    return StatusError(422, "Invalid", message, {"group": "meta.k8s.io", "kind": kind, "causes": [told]})
+
+
 def forbidden(kind: Kind, name: str, why: str) -> StatusError:
     """403 on one object."""
     message = f'{kind.resource} "{name}" is forbidden: {why}'

@@ -25,7 +25,9 @@ from segue.cluster.refusals import (
     conflict,
     forbidden,
     invalid,
+    invalid_scale,
     invalid_value,
+    lost_object,
     missing,
     shown,
     undecodable,
@@ -117,8 +119,8 @@ class Registry:
             causes = self._allocator.assign(made, None)
         if causes:
             raise invalid(kind, name_of(made), causes)
+        self._must_be_free(kind, made)
         if options.dry_run:
-            self._must_be_free(kind, made)
             return made
         stored = self.store.put(resource, made, expected="")
         if resource == "namespaces":
@@ -140,6 +142,8 @@ class Registry:
         before = self.read(Ref(resource=resource, namespace=where if kind.namespaced else "", name=name_of(obj)))
         if subresource == "scale":
             changed = with_replicas(before, obj)
+            if changed["spec"]["replicas"] < 0:
+                raise invalid_scale(name_of(before), changed["spec"]["replicas"])
             self._check_guards(kind, changed["metadata"], before)
             self._check(kind, changed, before)
             return scale_of(self._replace(kind, changed, before, options))
@@ -180,10 +184,8 @@ class Registry:
             raise invalid(kind, ref.name, [invalid_value("metadata", metadata, "must be an object")])
         if metadata.get("name") != ref.name:
             raise bad_request("the name of the object based on the patch does not match the name on the URL")
-        strict = options
-        if options.fields == "Strict":
-            self._check_patched_fields(model, patched, patch)
-            strict = Options(dry_run=options.dry_run)
+        strict = Options(dry_run=options.dry_run) if options.fields == "Strict" else options
+        self._check_patched_fields(model, patched, patch, strict=options.fields == "Strict")
         return self.update(ref.resource, patched, namespace=ref.namespace, subresource=subresource, options=strict)
 
     def delete(
@@ -207,8 +209,7 @@ class Registry:
             ("ResourceVersion", how.version, version_of(obj)),
         ):
             if wanted and wanted != got:
-                why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {got}"
-                raise conflict(kind, ref.name, why)
+                raise lost_object(kind, ref.name, label, wanted, got)
         if ref.resource == "namespaces" and ref.name in SYSTEM_NAMESPACES:
             raise forbidden(kind, ref.name, "this namespace may not be deleted")
         match decide_deletion(ref.resource, obj, how, self._clock.now_s()):
@@ -310,11 +311,11 @@ class Registry:
         decoded.setdefault("metadata", {})
         return decoded
 
-    def _check_patched_fields(self, model: str, patched: Obj, patch: Patch) -> None:
+    def _check_patched_fields(self, model: str, patched: Obj, patch: Patch, *, strict: bool) -> None:
         report = examine(model, without_nulls(patched))
-        if report.unknown:
+        if report.mistyped or (strict and report.unknown):
             listed = ", ".join(f'unknown field "{path}"' for path in report.unknown)
-            message = f"strict decoding error: {listed}"
+            message = report.mistyped or f"strict decoding error: {listed}"
             cause = invalid_value("patch", patch.body, message)
             raise StatusError(
                 422,

@@ -125,6 +125,6 @@ class StatusError(SegueError):
             "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
-            status["details"] = self.details
+        if details := {key: value for key, value in self.details.items() if value not in ("", [])}:
+            status["details"] = details
         return status

@@ -132,7 +132,7 @@ def test_propagation_is_left_to_the_collector_by_a_finalizer(propagation: str, f
 def test_a_wrong_uid_deletes_nothing() -> None:
     world = ApiWorld()
     world.run_pod()
-    with pytest.raises(StatusError, match="Precondition failed: UID in precondition: other") as raised:
+    with pytest.raises(StatusError, match=r"the UID in the precondition \(other\) does not match") as raised:
         world.registry.delete(pod_ref(), uid="other")
 
     assert raised.value.code == 409 and world.store.get(pod_ref()) is not None

@@ -351,3 +351,27 @@ def test_a_zero_that_says_something_is_kept() -> None:
     assert spec["replicas"] == 0
     assert inner["automountServiceAccountToken"] is False
     assert inner["containers"][0]["readinessProbe"]["httpGet"]["httpHeaders"] == [header]
+
+
+def test_a_patch_to_a_wrong_type_is_invalid_where_an_object_would_be_unreadable() -> None:
+    world = ApiWorld()
+    make(world)
+    ref = Ref(resource=DEPLOYMENTS, namespace="default", name="web")
+
+    with pytest.raises(StatusError) as raised:
+        world.registry.patch(ref, Patch(content_type=STRATEGIC_PATCH, body={"spec": {"replicas": "x"}}))
+
+    assert (raised.value.code, raised.value.details["causes"][0]["field"]) == (422, "patch")
+    assert "cannot unmarshal string into Go struct field" in raised.value.message
+
+
+def test_a_negative_scale_is_an_invalid_scale() -> None:
+    world = ApiWorld()
+    make(world)
+    ref = Ref(resource=DEPLOYMENTS, namespace="default", name="web")
+    patch = Patch(content_type=STRATEGIC_PATCH, body={"spec": {"replicas": -1}})
+
+    with pytest.raises(StatusError, match=r'Scale.autoscaling "web" is invalid: spec.replicas') as raised:
+        world.registry.patch(ref, patch, subresource="scale")
+
+    assert raised.value.details["kind"] == "Scale"

@@ -51,8 +51,13 @@ class Form:
                     "kind": f"{kind.kind}List",
                     "apiVersion": kind.api_version,
                     "metadata": metadata,
-                    "items": list(objects),
+                    "items": [_item(obj) for obj in objects],
                 }
+
+
+def _item(obj: Obj) -> Obj:
+    """An object of a list: what kind it is of, the list says."""
+    return {key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}}
 
 
 def form_of(request: ApiRequest) -> Form:
