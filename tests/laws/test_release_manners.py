@@ -100,3 +100,18 @@ def test_an_action_that_met_a_conflict_is_told_once() -> None:
     assert len(met) >= 3
     assert [action for action, count in told.items() if count > 1] == []
     assert [entry.action for entry in outcome.journal.actions] == list(told)
+
+
+def test_an_abort_gives_labels_and_annotations_back_that_the_manifest_had_brought() -> None:
+    world = served("v1")
+    path = "/apis/apps/v1/namespaces/default/deployments/test"
+    note = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    world.call("PATCH", path, {"metadata": {"annotations": note}}, "application/merge-patch+json")
+    before = world.deployment()["metadata"]["annotations"]
+    stop_in_the_middle(world, "v2")
+    meanwhile = world.deployment()["metadata"]["annotations"]
+    world.drive(abort("default", "test", driver()))
+
+    assert meanwhile["kubectl.kubernetes.io/last-applied-configuration"] != "{}"
+    revision = "deployment.kubernetes.io/revision"
+    assert world.deployment()["metadata"]["annotations"] | {revision: ""} == before | {revision: ""}

@@ -233,7 +233,8 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
         case Release(deployment=deployment, memory=memory):
             return _patch_deployment(deployment, memory.after, memory, memory.metadata)
         case PutBack(deployment=deployment, template=template, memory=memory):
-            return _patch_deployment(deployment, {"template": template, **_only(memory.before, SETTINGS)}, memory)
+            spec = {"template": template, **_only(memory.before, SETTINGS)}
+            return _patch_deployment(deployment, spec, memory, memory.metadata_before)
         case Detach():
             marks = {DETACHED: action.deployment}
             return _relabel(action.replica_set.obj, labels=dict.fromkeys(action.labels, OUT), annotations=marks)

@@ -33,7 +33,7 @@ from segue.release.actions import (
 )
 from segue.release.decision import Decision, Done, PodDrained, act, stop, wait
 from segue.release.memory import ANNOTATION, Memory
-from segue.release.plan import SETTLE_S, Plan, settings_of
+from segue.release.plan import SETTLE_S, Plan, replaced_metadata, settings_of
 from segue.release.snapshot import Snapshot
 
 LEASE_LASTS_S = 10
@@ -139,6 +139,7 @@ def _begin(plan: Plan, snapshot: Snapshot) -> Decision:
         before=settings_of(deployment.spec),
         after=plan.target.after,
         metadata=plan.target.metadata,
+        metadata_before=replaced_metadata(deployment.obj, plan.target.metadata),
         labels={key: old.labels[key] for key in (detach_key(deployment.selector),)},
     )
     return act(

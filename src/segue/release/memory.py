@@ -43,6 +43,7 @@ class Memory:
     before: Obj = field(default_factory=dict)  # spec fields as they were: what an abort gives back
     after: Obj = field(default_factory=dict)  # spec fields as the user wants them: what the end gives back
     metadata: Obj = field(default_factory=dict)  # labels and annotations the manifest brings
+    metadata_before: Obj = field(default_factory=dict)  # what these were (None: not there): what an abort gives back
     labels: dict[str, str] = field(default_factory=dict)  # labels of the old ReplicaSet to restore
 
     def text(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from segue.drain.judge import Policy
 from segue.model.errors import Refused
-from segue.model.objects import Obj
+from segue.model.objects import Obj, annotations_of, labels_of
 from segue.model.workloads import Deployment, Pod, ReplicaSet, Service
 from segue.release.actions import SETTINGS, detach_key
 from segue.release.memory import Memory
@@ -238,6 +238,12 @@ def _warnings(deployment: Deployment, target: Target, snapshot: Snapshot) -> lis
     if target.after.get("replicas", deployment.replicas) != deployment.replicas:
         found.append(f"replicas change from {deployment.replicas} to {target.after['replicas']} with this release")
     return found
+
+
+def replaced_metadata(obj: Obj, brought: Obj) -> Obj:
+    """The labels and annotations that `brought` replaces, as they are now; None where there are none."""
+    now = {"labels": labels_of(obj), "annotations": annotations_of(obj)}
+    return {kind: {key: now[kind].get(key) for key in brought.get(kind) or {}} for kind in now}
 
 
 def settings_of(spec: Obj) -> Obj:

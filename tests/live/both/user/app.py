@@ -32,7 +32,14 @@ KINDS = "deployments,replicasets,pods,services,configmaps,secrets,serviceaccount
 class Tally:
     """What a load has found, once its block has ended."""
 
+    records: Path
     found: Obj = field(default_factory=dict)
+
+    def check_none_lost(self) -> None:
+        """AssertionError that shows the lost ones."""
+        if self.found["lost"] or self.found["ownFaults"]:
+            lost = [line for line in self.records.read_text().splitlines() if '"ok"' not in line]
+            raise AssertionError("\n".join([json.dumps(self.found), *lost[:10]]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +105,9 @@ class App:
     def load(self, path: str = "/fast", rate: int = RATE) -> Iterator[Tally]:
         """A small load on the Service from the client's network while the block runs."""
         url = f"http://{self.place.world.node_ip}:{self.place.node_port(NAME)}{path}"
-        argv = self.place.from_client(
-            str(BIN / "segue"), "load", url, "--rate", str(rate), "--for", "300s", "-o", "json"
-        )
-        told = Tally()
+        told = Tally(records=self.home / "records.jsonl")
+        how = ["--rate", str(rate), "--for", "300s", "--records", str(told.records), "-o", "json"]
+        argv = self.place.from_client(str(BIN / "segue"), "load", url, *how)
         # A home of its own: it is in the client's network already and must not look for a way into it
         with subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as firing:
             try:
@@ -211,3 +217,17 @@ def users_part(obj: Obj) -> Obj:
         **{key: value for key, value in obj.items() if key != "status"},
         "metadata": metadata | ({"annotations": annotations} if annotations else {}),
     }
+
+
+def changes(before: object, after: object, path: str = "$") -> dict[str, tuple[object, object]]:
+    """Where two objects differ: path to what was there and what is there now."""
+    match before, after:
+        case {}, {}:
+            keys = sorted({*before, *after})
+            rows = [changes(before.get(key), after.get(key), f"{path}.{key}") for key in keys]
+        case [*_], [*_] if len(before) == len(after):
+            pairs = enumerate(zip(before, after, strict=True))
+            rows = [changes(one, other, f"{path}[{index}]") for index, (one, other) in pairs]
+        case _:
+            return {} if before == after else {path: (before, after)}
+    return {key: value for row in rows for key, value in row.items()}

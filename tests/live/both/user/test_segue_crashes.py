@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.live.both.user.app import NAME, UNHEALTHY, V2, App, error_of, users_part
+from tests.live.both.user.app import NAME, UNHEALTHY, V2, App, changes, error_of, users_part
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -63,7 +63,7 @@ def test_a_release_killed_at_each_of_its_steps_in_turn_still_arrives(serving: Ap
         serving.done("release", "-f", file)
 
     assert len(killed) >= 8, killed
-    assert tally.found["lost"] == 0, tally.found
+    tally.check_none_lost()
     check_arrived(serving)
     measured("kills in one release, nothing lost", len(killed), "kills")
 
@@ -87,7 +87,7 @@ def test_a_release_killed_once_goes_on_with_the_same_command(serving: App, step:
         serving.done("release", "-f", file)
 
     assert standing["drivenBy"] is None
-    assert tally.found["lost"] == 0, tally.found
+    tally.check_none_lost()
     check_arrived(serving)
 
 
@@ -103,8 +103,8 @@ def test_a_killed_release_can_be_aborted(serving: App, step: str) -> None:
         serving.done("abort", NAME)
 
     assert {pod["metadata"]["name"] for pod in serving.pods()} == old
-    assert users_part(serving.deployment()) == before
-    assert tally.found["lost"] == 0, tally.found
+    assert changes(before, users_part(serving.deployment())) == {}
+    tally.check_none_lost()
     serving.check_clean()
 
 
@@ -122,7 +122,7 @@ def test_a_release_that_is_stopped_tells_how_to_go_on(serving: App, number: sign
     assert code == 130
     assert f"stopped; what runs keeps serving. Go on with: segue release -f {file}" in told
     assert "Traceback" not in told
-    assert tally.found["lost"] == 0, tally.found
+    tally.check_none_lost()
     check_arrived(serving)
 
 
