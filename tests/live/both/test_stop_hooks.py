@@ -8,6 +8,7 @@ import pytest
 
 from segue.model.objects import Obj
 from tests.live.both import manifests
+from tests.live.both.callers import calling
 from tests.live.both.lifetimes import (
     answers,
     asks,
@@ -41,6 +42,7 @@ STATEMENTS = {
     "T15": "A container that ends by itself gets no hook; an evicted pod gets it.",
     "T16": "A postStart hook that fails has its container stopped as any other: hook, stop signal, grace; it restarts. "
     "A deletion waits for a postStart hook that runs.",
+    "X3": "A hook that makes readiness fail helps no deleted pod; the last one then serves nobody, though it could.",
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {}
@@ -261,3 +263,24 @@ def test_a_deletion_waits_for_a_post_start_that_runs(place: Place, measured: Kee
 
     assert moments(told, "slow ends", waited="yes")[0] <= moments(told, "hook")[0]
     measured("postStart's end to preStop's begin", moments(told, "hook")[0] - moments(told, "slow ends")[0], "s")
+
+
+@pytest.mark.states("X3")
+@pytest.mark.parametrize(("path", "serves"), [("hook?s=6", True), ("hook?s=6&ready=503", False)], ids=["left", "fails"])
+def test_the_last_pod_serves_through_its_hook_unless_it_fails_its_readiness(
+    place: Place, path: str, serves: bool, measured: Keep
+) -> None:
+    probe = {"readinessProbe": manifests.http("ready")}
+    begin(place, manifests.service(), manifests.pod("web", grace_s=12, strings="term=1", lifecycle=hook(path), **probe))
+    wait_until(lambda: place.endpoints().get("web", {}).get("ready"), what="a ready endpoint")
+    ip = place.cluster_ip()
+    wait_until(lambda: answers(place, ip, 80), what="the Service")
+
+    with place.following("web") as told, calling(place, ip, 80, per_s=40) as load:
+        place.delete("pods", "web")
+        signalled_s = moment(told, "SIGTERM")
+    in_hook = [call for call in load.calls if call.done_s < signalled_s]
+    refused = [call for call in in_hook if call.error]
+
+    assert bool(refused) is not serves
+    measured(f"refused of {len(in_hook)} during the hook", len(refused), "")
