@@ -76,6 +76,8 @@ class Evidence:
     @property
     def because(self) -> str:
         """One line for people."""
+        if self.source == NOTHING_SEEN.source:
+            return "nothing can be seen of it, so time alone counts"
         text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
         if self.rate:
             text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"

@@ -11,6 +11,7 @@ again for it, and a failing source never ends a pod early.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -24,11 +25,11 @@ from segue.model.workloads import Pod
 from segue.release.actions import ORPHAN_OF, SAMPLER, AddSampler, request_of
 from segue.release.snapshot import Snapshot
 
+_NO_SHELL = re.compile(r'exec: "sh": .*')
 FULL_RATE_S = 0.1
 SLOW_RATE_S = 0.5
 WHOLE_EVERY_S = 2.0
-OPEN_EVERY_S = 0.5  # of pods that somebody is connected to
-CALM_S = 0.2  # while they come by the hundred there is no use in asking who
+WHO_EVERY_S = 0.5  # of draining pods that somebody came to, or is connected to
 STALE_S = 3.0  # a source that has not answered for so long is none
 SAMPLERS_MAX = 3  # per pod: each of them stays in the pod's spec
 
@@ -49,6 +50,7 @@ class Collector:
     sampled: set[str] = field(default_factory=set)  # pods that were given a sampler
     told: set[str] = field(default_factory=set)
     sampled_s: float = 0.0
+    draining: bool = False  # the pods that are looked at have lost their traffic: now it matters who still comes
 
     def due(self, now_s: float) -> bool:
         """Whether it is time for another look at pods that still serve."""
@@ -103,10 +105,11 @@ class Collector:
                     case str(trouble):
                         self.broken.add((name, container))
                         failed = self.failed if source == EPHEMERAL else self.blind
-                        failed[name] = f"container {container}: {trouble}"
+                        failed[name] = f"container {container}: {_in_short(trouble)}"
                         left.append(pod)
                     case ProcText() as text:
-                        self._note_text(pod, text, source)
+                        if self._note_text(pod, text, source):
+                            left.append(pod)
                     case None:
                         continue
         return now_s
@@ -116,15 +119,20 @@ class Collector:
         since_s = now_s - watch.whole_s
         if watch.last is None or since_s >= WHOLE_EVERY_S:
             return True
-        last_s = watch.arrivals[-1].at_s if watch.arrivals else 0.0
-        return (watch.nameless and now_s - last_s >= CALM_S) or (watch.live_now() > 0 and since_s >= OPEN_EVERY_S)
+        return self.draining and since_s >= WHO_EVERY_S and (watch.nameless or watch.live_now() > 0)
 
-    def _note_text(self, pod: Pod, text: ProcText, source: str) -> None:
+    def _note_text(self, pod: Pod, text: ProcText, source: str) -> bool:
+        """Take it in; True where it has counted somebody and asks for another look at once, to see who."""
+        watch = self.watches[pod.name]
         sample = from_proc(text, source)
         if sample is not None:
-            self._note(pod, sample)
-        elif (count := count_from(text)) is not None:
-            self.watches[pod.name].count(count)
+            watch.note(sample)
+            return False
+        count = count_from(text)
+        if count is None or watch.last is None:
+            return False
+        watch.count(count)
+        return self._must_see_all(watch, count.read_s)
 
     def _way(self, pod: Pod) -> tuple[str, str] | None:
         """The container to look from, and the name of that source."""
@@ -146,7 +154,7 @@ class Collector:
             now_s, responses = yield from ask(*(request_of(action) for action in new))
             added = [action for action, one in zip(new, responses, strict=True) if self._is_added(action, one)]
             if added:
-                what = f"add a container of {self.sampler_image} to {len(added)} old pods"
+                what = f"add a container of {self.sampler_image} to {_old_pods(len(added))}"
                 because = "no container of theirs can be looked from"
                 yield Progress(because=because, action=what)
                 self.journal.actions.append(
@@ -192,7 +200,7 @@ class Collector:
             self.told.add(reason)
             hint = "" if self.sampler_image else "; --sampler-image names an image to look from"
             count = hopeless.count(reason)
-            yield Progress(because=reason + hint, action=f"judge {count} old pods by time alone")
+            yield Progress(because=reason + hint, action=f"judge {_old_pods(count)} by time alone")
 
     def _note(self, pod: Pod, sample: Sample) -> None:
         self.watches[pod.name].note(sample)
@@ -212,7 +220,23 @@ class Collector:
         return watch.judge(now_s, since_s, self.policy)
 
     def _trouble(self, name: str) -> str:
-        return self.failed.get(name) or self.blind.get(name, "")
+        if name in self.failed:
+            return self.failed[name]
+        return (
+            f"the container of {self.sampler_image} has not started"
+            if name in self.sampled
+            else self.blind.get(name, "")
+        )
+
+
+def _in_short(trouble: str) -> str:
+    """What a container runtime says, without the names of all that passed it on."""
+    found = _NO_SHELL.search(trouble)
+    return found.group(0) if found else trouble[:300]
+
+
+def _old_pods(count: int) -> str:
+    return f"{count} old pod{'s' if count != 1 else ''}"
 
 
 def _samplers(pod: Pod) -> list[Obj]:

@@ -159,6 +159,7 @@ class Drive:
             return (yield from self._look(snapshot, collector))
         if self.observer.drain_began_s is None:
             self.observer.drain_began_s = answer.now_s
+        collector.draining = True
         now_s = yield from collector.sample(_watched(snapshot, decision.drains), snapshot, answer.now_s)
         self.now_s = now_s
         evidence = collector.evidence(now_s, self.observer.drain_began_s)

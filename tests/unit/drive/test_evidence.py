@@ -109,6 +109,7 @@ def watch(sources: Sources, *, image: str = "", memory: Memory = UNDER_WAY, star
             pod = {**pod, "spec": spec, "status": status}
         seen = snapshot(pod, memory)
         sources.opens = min(tick, 100) * 10
+        collector.draining = now_s >= 10.0
         sources.run(collector.sample(seen.pods, seen, now_s), now_s)
     return collector
 
@@ -153,7 +154,7 @@ def test_where_the_image_has_no_shell_nothing_is_known_and_nobody_asks_again() -
     assert (evidence.source, evidence.verdict) == ("timer", "not enough evidence")
     assert "executable file not found" in evidence.trouble
     assert [(one.action, "--sampler-image" in one.because) for one in sources.said] == [
-        ("judge 1 old pods by time alone", True)
+        ("judge 1 old pod by time alone", True)
     ]
 
 
@@ -168,7 +169,7 @@ def test_with_a_sampler_image_an_ephemeral_container_tells() -> None:
     assert (evidence.source, evidence.verdict) == ("ephemeral", "quiet")
     assert patch.path == "/api/v1/namespaces/shop/pods/web-1/ephemeralcontainers"
     assert (container["image"], container["imagePullPolicy"]) == (SAMPLER, "IfNotPresent")
-    assert [entry.action for entry in collector.journal.actions] == [f"add a container of {SAMPLER} to 1 old pods"]
+    assert [entry.action for entry in collector.journal.actions] == [f"add a container of {SAMPLER} to 1 old pod"]
 
 
 def test_a_sampler_that_the_cluster_refuses_leaves_the_timer_and_is_told_once() -> None:
@@ -179,7 +180,7 @@ def test_a_sampler_that_the_cluster_refuses_leaves_the_timer_and_is_told_once() 
     assert len(sources.patches) == 1
     assert (evidence.source, evidence.verdict) == ("timer", "not enough evidence")
     assert "could not find the requested resource" in evidence.trouble
-    assert [one.action for one in sources.said] == ["judge 1 old pods by time alone"]
+    assert [one.action for one in sources.said] == ["judge 1 old pod by time alone"]
     assert collector.journal.actions == []
 
 
