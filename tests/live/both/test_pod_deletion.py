@@ -26,14 +26,14 @@ STATEMENTS = {
     "T5": "The stop signal is SIGTERM, to PID 1; SIGKILL comes when the grace is over. A pod cannot name others.",
     "T12": "kubectl's --now is a grace of 1, --grace-period=0 alone is made 1, and with --force it is 0.",
     "T13": "A forced deletion removes object and endpoint at once; the process gets a grace of 1 and the 2 s floor.",
-    "T14": "A pod that its node evicts gets a grace of 1 and the floor, whatever it asks for, and no deletionTimestamp.",
+    "T14": "A pod that its node evicts gets a grace of 1 and the floor, whatever it asks for, no deletionTimestamp.",
     "T17": "A deletion's grace comes before the failed probe's, and that before the pod's; readiness probes have none.",
     "T18": "A terminating pod stays an endpoint, not ready, serving as its readiness says, until it has ended.",
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES = {
-    "T14": "embedded evicts nobody by itself; real does so 40 s after a volume's limit was passed. A release sees a pod "
-    "that has failed, as after any other failure.",
+    "T14": "embedded evicts nobody by itself; real does so 40 s after a volume's limit was passed. A release sees a pod"
+    " that has failed, as after any other failure.",
 }
 
 
