@@ -11,13 +11,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 from segue.model.objects import Obj
 from tests.live.both.world import BIN, Place
 from tests.live.conftest import seed
+from tests.waiting import wait_until
 
 NAME = "test"
 LABEL = "app/name=test"
@@ -104,7 +106,9 @@ class App:
     @contextmanager
     def load(self, path: str = "/fast", rate: int = RATE) -> Iterator[Tally]:
         """A small load on the Service from the client's network while the block runs."""
-        url = f"http://{self.place.world.node_ip}:{self.place.node_port(NAME)}{path}"
+        ip, port = self.place.world.node_ip, self.place.node_port(NAME)
+        self.wait_reached(ip, port)
+        url = f"http://{ip}:{port}{path}"
         told = Tally(records=self.home / "records.jsonl")
         how = ["--rate", str(rate), "--for", "300s", "--records", str(told.records), "-o", "json"]
         argv = self.place.from_client(str(BIN / "segue"), "load", url, *how)
@@ -117,6 +121,16 @@ class App:
                 said, complaint = firing.communicate(timeout=60)
             assert said, complaint
             told.found = json.loads(said)
+
+    def wait_reached(self, ip: str, port: int) -> None:
+        """Pods are Ready a moment before the data plane knows of the first of them."""
+
+        def answers() -> bool:
+            with suppress(OSError, HTTPException):
+                return self.place.ask(ip, port, "/fast")[0] == 200
+            return False
+
+        wait_until(answers, limit_s=30, what="the Service to be reached")
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
