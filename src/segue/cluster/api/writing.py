@@ -147,6 +147,8 @@ class Writer:
 
     def _evict(self, route: Route, obj: Obj, options: Options) -> Obj:
         """An eviction without budgets: B1's plain delete with the pod's own grace, or the one that is asked."""
+        if name_of(obj) != route.name:
+            raise bad_request("name in URL does not match name in Eviction object")
         how = _options_of(obj.get("deleteOptions") or {})
         ref = Ref(resource="pods", namespace=route.namespace, name=route.name)
         dry_run = options.dry_run or how.dry_run
