@@ -87,7 +87,8 @@ def test_a_startup_probe_that_never_passes_has_its_container_stopped(place: Plac
     wait_until(lambda: restarts(place.get("pods", "web")) >= 1, limit_s=30, what="the restart")
 
 
-@pytest.mark.states("L1", "L5")
+@pytest.mark.full
+@pytest.mark.states("L1")
 def test_a_liveness_probe_that_passes_again_in_time_restarts_nothing(place: Place) -> None:
     ip = begin(place, manifests.pod("web", **probed(failureThreshold=3)))
 
@@ -158,7 +159,7 @@ def test_an_endpoint_stays_ready_until_the_exit_is_observed(place: Place, measur
 @pytest.mark.states("L4")
 def test_a_hook_that_fails_readiness_and_waits_has_the_endpoint_gone_in_time(place: Place, measured: Keep) -> None:
     asked = manifests.pod(
-        "web", grace_s=15, strings="term=1", lifecycle=hook("hook?s=6&ready=503"), **probed(), **_QUIET
+        "web", grace_s=15, strings="term=1", lifecycle=hook("hook?s=4&ready=503"), **probed(), **_QUIET
     )
     ip = _in_service(place, asked)
 
@@ -186,7 +187,7 @@ def test_equal_probes_leave_no_time_between_unready_and_stop_signal(place: Place
 
 @pytest.mark.states("L7")
 def test_a_more_patient_liveness_leaves_time(place: Place, measured: Keep) -> None:
-    asked = manifests.pod("web", strings="term=1", **probed(failureThreshold=6), **_QUIET)
+    asked = manifests.pod("web", strings="term=1", **probed(failureThreshold=5), **_QUIET)
     ip = _in_service(place, asked)
 
     with place.following("web") as told, place.watch("endpointslices") as seen:

@@ -164,6 +164,7 @@ def test_a_sleep_hook_needs_nothing_of_the_image(place: Place, sleep_s: int, mea
     measured(f"sleep of {sleep_s} s to stop signal", signalled_s - marked_s, "s")
 
 
+@pytest.mark.full
 @pytest.mark.states("T8", "T11")
 def test_a_sleep_as_long_as_the_grace_leaves_the_floor(place: Place, measured: Keep) -> None:
     sleeping = {"preStop": {"sleep": {"seconds": 3}}}
@@ -266,7 +267,7 @@ def test_a_deletion_waits_for_a_post_start_that_runs(place: Place, measured: Kee
 
 
 @pytest.mark.states("X3")
-@pytest.mark.parametrize(("path", "serves"), [("hook?s=6", True), ("hook?s=6&ready=503", False)], ids=["left", "fails"])
+@pytest.mark.parametrize(("path", "serves"), [("hook?s=4", True), ("hook?s=4&ready=503", False)], ids=["left", "fails"])
 def test_the_last_pod_serves_through_its_hook_unless_it_fails_its_readiness(
     place: Place, path: str, serves: bool, measured: Keep
 ) -> None:
