@@ -7,6 +7,9 @@ act, and nowhere else:
     that the pod is not Ready any more goes without saying, and so does a not-Ready that comes directly before;
   - how a container's reason of waiting for its image alternates between error and back-off is not told;
   - an endpoint that becomes ready has been waiting; one that leaves has been leaving before it is absent;
+  - an endpoint that comes back while its pod leaves already (a Service is unpinned) is not told;
+  - a pod that is told to leave in the act in which it was made, before it was Ready, was made and taken back;
+  - a container that crashes as it crashed before, after its back-off, tells nothing new;
   - a pod deleted without grace is marked and gone in two writes: whether a slice is written between is not told.
 Rule: only what a write can merge is merged. Everything else is a difference.
 """
@@ -43,6 +46,12 @@ class Words:
         """Take the newest words back where they are of this act and among these."""
         while self.told and self.told[-1][0] == act and self.told[-1][1] in words:
             self.told.pop()
+
+    def fold(self, act: int) -> None:
+        """Take the newest crash back where it is as the one before it."""
+        newest = [word for at, word in self.told[-5:] if at == act]
+        if len(newest) == 5 and newest[1] == newest[4] and newest[0] == newest[3]:
+            del self.told[-3:]
 
     def of(self, act: int) -> list[str]:
         """The words of one act."""
@@ -84,6 +93,15 @@ class PodLife:
         self._ended(act, pod)
         if sight.type == "DELETED":
             self.words.say(act, "gone")
+
+    def text(self) -> str:
+        """The words; one sentence for a pod that was never wanted for long."""
+        words = [word for _, word in self.words.told]
+        leaves = next((place for place, word in enumerate(words) if word.startswith("leaving")), None)
+        acts = {act for act, _ in self.words.told}
+        if leaves is not None and "Ready" not in words[:leaves] and len(acts) == 1 and words[-1] == "gone":
+            return f"{min(acts)}: made and taken back"
+        return self.words.text()
 
     def _whose(self, act: int, pod: Obj) -> None:
         owners = [one["uid"] for one in pod["metadata"].get("ownerReferences") or []]
@@ -129,6 +147,7 @@ class PodLife:
         reason = "the image" if reason in _IMAGE_TROUBLES else reason
         if reason and reason not in {"ContainerCreating", "PodInitializing", self._waits}:
             self.words.say(act, f"waits: {reason}")
+            self.words.fold(act)
         self._waits = reason
 
     def _runs(self, act: int) -> None:
@@ -193,6 +212,8 @@ class EndpointLives:
             words.say(act, "waiting")
         if word == "absent":
             words.unsay(act, "leaving")
+        if words.last in {"", "absent"} and (word == "absent" or word.startswith("leaving")):
+            return
         words.say(act, word)
 
     @property

@@ -12,7 +12,9 @@ first is chance.
 
 What may be coalesced: counts in statuses on their way (only what stands is told); a condition's reason that lasts for
 one sync of the controller (a new ReplicaSet made or found, a pause that is over), where another follows: a conflict of
-its write swallows it; with `Manner(loose=True)`, for scripts
+its write swallows it, as it swallows the progress of a rollout that has arrived in the same act; the order in which one
+decision takes its notes off two ReplicaSets; what an error tells about moments (events, troubles of pods, process ids);
+whether an old pod was let go by evidence or by the timer; with `Manner(loose=True)`, for scripts
 in which several pods become Ready at moments of their own, a ReplicaSet's steps in one direction ("3 to 0"), and the
 order between two ReplicaSets.
 Rule: a pure function; it reads no clock and knows no cluster.
@@ -42,6 +44,8 @@ _REVISION = "deployment.kubernetes.io/revision"
 _SIZES = ("deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas")
 _MEMORY = "segue.dev/release"
 _OF_ONE_SYNC = ("True (NewReplicaSetCreated)", "True (FoundNewReplicaSet)", "Unknown (DeploymentResumed)")
+_ON_THE_WAY = ("True (ReplicaSetUpdated)",)
+_ARRIVED = "True (NewReplicaSetAvailable)"
 _SERVICE_OF = "kubernetes.io/service-name"
 
 
@@ -126,11 +130,15 @@ class _Teller:
             self.view.see(sight)
             extremes.note(self._staying(), self._ready_counts())
         lines = [
-            self.names.plain(line)
+            line
             for said in act.said
-            for line in (f"{said.argv}: exit {said.exit_code}", *(f"  {told}" for told in _even(said.lines)))
+            for line in (
+                f"{said.argv}: exit {said.exit_code}",
+                *(f"  {told}" for told in _even(said.lines, self.names)),
+            )
         ]
-        lines += [f"{subject}: {change}" for subject, change in (_loose(story) if self.manner.loose else story)]
+        story = _loose(story) if self.manner.loose else story
+        lines += _sorted_runs([f"{subject}: {change}" for subject, change in story], _NOTES_OFF)
         told = ((key, words.of(number)) for key, words in sorted(self.conditions.items()))
         lines += [f"{key}: {', '.join(words)}" for key, words in told if words]
         return [*lines, *extremes.lines(), *(f"= {line}" for line in self._standing())]
@@ -241,12 +249,13 @@ class _Teller:
         """All pods, equal lives counted."""
         told: Counter[str] = Counter()
         for life in self.pods.values():
+            text = life.text()
             beside = [
                 f" | {service}: {_beside(life, lives.lives[life.name]).text()}"
                 for service, lives in sorted(self.services.items())
-                if life.name in lives.lives
+                if life.name in lives.lives and lives.lives[life.name].told and not text.endswith("taken back")
             ]
-            told[f"{self.names.pods[life.name]} {life.words.text()}{''.join(beside)}"] += 1
+            told[f"{self.names.pods[life.name]} {text}{''.join(beside)}"] += 1
         return [f"{count} x {text}" for text, count in sorted(told.items())]
 
 
@@ -325,8 +334,9 @@ def _note_conditions(conditions: dict[str, Words], act: int, deployment: Obj) ->
         return
     for each in deployment.get("status", {}).get("conditions") or []:
         words = conditions.setdefault(f"deployment {name_of(deployment)} {each['type']}", Words())
-        words.unsay(act, *_OF_ONE_SYNC)
-        words.say(act, f"{each['status']} ({each['reason']})")
+        word = f"{each['status']} ({each['reason']})"
+        words.unsay(act, *_OF_ONE_SYNC, *(_ON_THE_WAY if word == _ARRIVED else ()))
+        words.say(act, word)
 
 
 _STEP = re.compile(r"^replicas (\d+)$")
@@ -360,8 +370,36 @@ def _runs(changes: list[str]) -> list[str]:
     return kept
 
 
-def _even(lines: Sequence[str]) -> list[str]:
-    """Lines of answers; how old pods ended is told in no order."""
-    return [line for line in lines if not line.startswith("pod ")] + sorted(
-        line for line in lines if line.startswith("pod ")
-    )
+_NOTES_OFF = re.compile(r"^(take the memory off ReplicaSet .*|replicaset .*: no notes)$")
+_MOMENTS = (
+    (re.compile(r"\. Events: .*"), ""),
+    (re.compile(r" \((one of|the image).*\)"), ""),
+    (re.compile(r"segue@[^ .,;]*"), "SOMEBODY"),
+    (re.compile(r"/\S*/(manifest-\d+\.yaml)"), r"\1"),
+    (re.compile(r"ended: (timer|quiet)$"), "ended: by evidence or the timer"),
+)
+
+
+def _even(lines: Sequence[str], names: _Names) -> list[str]:
+    """Lines of answers without moments; how old pods ended is told in no order."""
+    even = []
+    for line in lines:
+        plain = names.plain(line)
+        for pattern, instead in _MOMENTS:
+            plain = pattern.sub(instead, plain)
+        even.append(plain)
+    ends = sorted(line for line in even if line.startswith("pod "))
+    return _sorted_runs([line for line in even if not line.startswith("pod ")], _NOTES_OFF) + ends
+
+
+def _sorted_runs(lines: list[str], pattern: re.Pattern[str]) -> list[str]:
+    """Neighbours that match are sorted: their order is chance."""
+    told: list[str] = []
+    run: list[str] = []
+    for line in [*lines, ""]:
+        if pattern.match(line):
+            run.append(line)
+            continue
+        told += [*sorted(run), line]
+        run = []
+    return told[:-1]

@@ -204,6 +204,10 @@ class Stage:
         ) as process:
             try:
                 yield process
+            except AssertionError as error:
+                process.kill()
+                said = process.communicate()
+                raise AssertionError(f"{error}\nsegue {argv[0]} said: {said}") from None
             finally:
                 if process.poll() is None:
                     process.kill()

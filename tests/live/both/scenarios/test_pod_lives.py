@@ -49,6 +49,7 @@ def test_a_readiness_that_flaps_moves_the_endpoint_and_restarts_nothing(stage: S
         stage.ready(3)
 
 
+@pytest.mark.full
 @scenario
 def test_a_container_that_exits_is_started_again_at_once_and_then_after_a_back_off(stage: Stage) -> None:
     one_pod(stage)

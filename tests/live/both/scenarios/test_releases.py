@@ -6,7 +6,7 @@ import pytest
 
 from segue.model.objects import Obj
 from tests.live.both.scenarios.scripts import HELD, deployment, let_one_be_ready, running, service, web
-from tests.live.both.scenarios.stage import Stage, memory_of, scenario
+from tests.live.both.scenarios.stage import Stage, memory_of, scenario, version_of_pod, waits_for
 
 pytestmark = pytest.mark.live
 
@@ -89,6 +89,10 @@ def test_a_release_of_a_version_that_crashes_stops_and_the_old_pods_serve(stage:
     web(stage, 2)
     stage.act("segue release of a version that crashes at its start, then segue abort")
     stage.segue("release", "-f", file_of(stage, "v2", 2, strings="listen_s=never"), "--timeout", "4")
+    stage.wait(
+        "the back-off",
+        lambda view: all(waits_for(pod, "CrashLoopBackOff") for pod in view.all("pods") if version_of_pod(pod) == "v2"),
+    )
     stage.segue("abort", "web")
 
 

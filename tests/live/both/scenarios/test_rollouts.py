@@ -27,6 +27,7 @@ def test_a_rolling_update_with_one_pod_less_deletes_before_it_creates(stage: Sta
     stage.rolled_out("web", 3)
 
 
+@pytest.mark.full
 @scenario
 def test_a_surge_of_all_pods_still_lets_one_old_pod_go_for_each_new_one(stage: Stage) -> None:
     web(stage, spec={"strategy": rolling("100%", 0)})
@@ -66,6 +67,7 @@ def test_all_pods_may_be_unavailable_and_all_old_ones_go_at_once(stage: Stage) -
     stage.rolled_out("web", 3)
 
 
+@pytest.mark.full
 @scenario
 def test_recreate_waits_for_the_last_old_pod_before_it_makes_a_new_one(stage: Stage) -> None:
     web(stage, spec={"strategy": {"type": "Recreate"}})

@@ -50,6 +50,7 @@ def test_an_evicted_pod_is_marked_deleted_and_replaced(stage: Stage) -> None:
     stage.rolled_out("web", 3)
 
 
+@pytest.mark.full
 @scenario
 def test_a_scale_up_and_a_scale_down_change_one_replicaset(stage: Stage) -> None:
     web(stage, 2)
