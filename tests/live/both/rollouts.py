@@ -54,7 +54,7 @@ def ready(place: Place, *deployments: Obj) -> None:
         complete(place, each["metadata"]["name"])
 
 
-def complete(place: Place, name: str, limit_s: float = 40.0) -> Obj:
+def complete(place: Place, name: str, limit_s: float = 90.0) -> Obj:
     """Wait until the Deployment is complete: its own status says so for its present spec (D14)."""
 
     def done() -> Obj:
@@ -91,7 +91,7 @@ def sizes(place: Place, name: str) -> list[int]:
     return [int(each["spec"]["replicas"]) for each in sets(place, name)]
 
 
-def wait_sizes(place: Place, name: str, *wanted: int, limit_s: float = 30.0) -> list[Obj]:
+def wait_sizes(place: Place, name: str, *wanted: int, limit_s: float = 60.0) -> list[Obj]:
     """Wait until the ReplicaSets have these sizes; the ReplicaSets."""
     wait_until(lambda: sizes(place, name) == list(wanted), limit_s=limit_s, what=f"{name} at {wanted}")
     return sets(place, name)
@@ -115,7 +115,7 @@ def running(place: Place, replica_set: Obj, count: int) -> list[Obj]:
         pods = [pod for pod in pods_of(place, replica_set) if _started(pod)]
         return pods if len(pods) == count else []
 
-    pods = wait_until(listening, limit_s=30.0, what=f"{count} running pods")
+    pods = wait_until(listening, limit_s=60.0, what=f"{count} running pods")
     for pod in pods:
         wait_until(lambda ip=pod["status"]["podIP"]: _listens(place, ip), what="a puppet to listen")  # type: ignore[misc]
     return pods

@@ -217,6 +217,7 @@ def test_one_order_of_variables_is_not_another(place: Place) -> None:
     wait_sizes(place, "web", 0)
 
     found = place.get("deployments", "web")
+    del found["metadata"]["resourceVersion"]
     found["spec"]["template"]["spec"]["containers"][0]["env"] = [two, one]
     code, _ = place.world.call("PUT", place.path("deployments", "web"), found)
 

@@ -325,7 +325,7 @@ def test_a_gate_holds_a_running_pod_out_of_traffic_until_it_is_opened(
     made = rollouts.deployment("web", 1)
     made["spec"]["template"]["spec"]["readinessGates"] = [{"conditionType": GATE}]
     place.create(manifests.service(selector={"app": "web"}), made)
-    pod = wait_until(lambda: next(iter(_healthy(place)), None), limit_s=20.0, what="its containers to be ready")
+    pod = wait_until(lambda: next(iter(_healthy(place)), None), limit_s=60.0, what="its containers to be ready")
     assert pod is not None
     assert (condition(pod, "Ready"), condition(pod, GATE)) == ("False", "")
     wait_until(lambda: place.endpoints("web") or place.endpoints(), what="an endpoint")
@@ -353,7 +353,7 @@ def test_a_gate_holds_all_new_beside_all_old_and_lets_all_go_together(place: Pla
     with place.watch("replicasets") as told:
         roll(place, "web", gated())
         old, new = wait_sizes(place, "web", 3, 3)
-        pods = wait_until(lambda: _three(place, new), limit_s=30.0, what="three running pods")
+        pods = wait_until(lambda: _three(place, new), limit_s=60.0, what="three running pods")
         before = [place.get("replicasets", each["metadata"]["name"]) for each in (old, new)]
         for pod in pods:
             open_gate(place, pod)
