@@ -14,9 +14,7 @@ What may be coalesced: counts in statuses on their way (only what stands is told
 one sync of the controller (a new ReplicaSet made or found, a pause that is over), where another follows: a conflict of
 its write swallows it, as it swallows the progress of a rollout that has arrived in the same act; the order in which one
 decision takes its notes off two ReplicaSets; what an error tells about moments (events, troubles of pods, process ids);
-whether an old pod was let go by evidence or by the timer; with `Manner(loose=True)`, for scripts
-in which several pods become Ready at moments of their own, a ReplicaSet's steps in one direction ("3 to 0"), and the
-order between two ReplicaSets.
+whether an old pod was let go by evidence or by the timer.
 Rule: a pure function; it reads no clock and knows no cluster.
 """
 
@@ -49,22 +47,13 @@ _ARRIVED = "True (NewReplicaSetAvailable)"
 _SERVICE_OF = "kubernetes.io/service-name"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a scenario is told."""
-
-    loose: bool = False  # a ReplicaSet's steps in one direction are one, and each ReplicaSet is told for itself
-    lives: bool = True  # whether lives of pods are told at all
-
-
-def tale(acts: Sequence[Act], manner: Manner) -> str:
+def tale(acts: Sequence[Act]) -> str:
     """The normal form."""
-    teller = _Teller(names=_names(acts), manner=manner)
+    teller = _Teller(names=_names(acts))
     lines: list[str] = []
     for number, act in enumerate(acts, start=1):
         lines += [f"{number}. {act.title}", *(f"   {line}" for line in teller.act(number, act)), ""]
-    if manner.lives:
-        lines += ["pods", *(f"   {line}" for line in teller.lives())]
+    lines += ["pods", *(f"   {line}" for line in teller.lives())]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -107,7 +96,6 @@ def _names(acts: Sequence[Act]) -> _Names:
 @dataclass(slots=True, kw_only=True)
 class _Teller:
     names: _Names
-    manner: Manner
     view: View = field(default_factory=View)
     pods: dict[str, PodLife] = field(default_factory=dict)  # by uid
     services: dict[str, EndpointLives] = field(default_factory=dict)
@@ -137,7 +125,6 @@ class _Teller:
                 *(f"  {told}" for told in _even(said.lines, self.names)),
             )
         ]
-        story = _loose(story) if self.manner.loose else story
         lines += _sorted_runs([f"{subject}: {change}" for subject, change in story], _NOTES_OFF)
         told = ((key, words.of(number)) for key, words in sorted(self.conditions.items()))
         lines += [f"{key}: {', '.join(words)}" for key, words in told if words]
@@ -337,37 +324,6 @@ def _note_conditions(conditions: dict[str, Words], act: int, deployment: Obj) ->
         word = f"{each['status']} ({each['reason']})"
         words.unsay(act, *_OF_ONE_SYNC, *(_ON_THE_WAY if word == _ARRIVED else ()))
         words.say(act, word)
-
-
-_STEP = re.compile(r"^replicas (\d+)$")
-
-
-def _loose(story: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Each ReplicaSet's steps for themselves, after the rest; steps in one direction as one."""
-    rest = [line for line in story if not line[0].startswith("replicaset")]
-    told: list[tuple[str, str]] = []
-    for subject in sorted({subject for subject, _ in story if subject.startswith("replicaset")}):
-        mine = [change for about, change in story if about == subject]
-        told += [(subject, change) for change in _runs(mine)]
-    return rest + told
-
-
-def _runs(changes: list[str]) -> list[str]:
-    kept: list[str] = []
-    sizes: list[int] = []  # of the run that goes on
-    for change in changes:
-        step = _STEP.match(change)
-        if step is None:
-            kept.append(change)
-            found = re.search(r"replicas (\d+)", change)
-            sizes = [int(found[1])] if found else sizes
-            continue
-        size = int(step[1])
-        if len(sizes) >= 2 and (sizes[-1] - sizes[-2]) * (size - sizes[-1]) > 0:
-            kept.pop()
-        kept.append(change)
-        sizes.append(size)
-    return kept
 
 
 _NOTES_OFF = re.compile(r"^(take the memory off ReplicaSet .*|replicaset .*: no notes)$")

@@ -23,7 +23,7 @@ import pytest
 
 from segue.model.objects import Obj, annotations_of, labels_of, name_of
 from tests.live.both.manifests import PORT
-from tests.live.both.scenarios.normal import Manner, tale
+from tests.live.both.scenarios.normal import tale
 from tests.live.both.scenarios.sights import RESOURCES, Act, Said, Sight, View
 from tests.live.both.world import BIN, Place, Watched, is_ready
 from tests.waiting import wait_until
@@ -42,7 +42,6 @@ class Stage:
     watched: dict[str, Watched]
     acts: list[Act] = field(default_factory=list)
     view: View = field(default_factory=View)
-    manner: Manner = field(default_factory=Manner)
     may_leave: bool = False  # the script says how long pods leave, so an act may end while some do
     _gone: dict[str, set[str]] = field(default_factory=lambda: {resource: set() for resource in RESOURCES})
     _taken: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESOURCES, 0))
@@ -119,7 +118,7 @@ class Stage:
 
     def tale(self) -> str:
         """What has happened, in its normal form."""
-        return tale(self.acts, self.manner)
+        return tale(self.acts)
 
     # -- conditions that many scripts wait for -----------------------------------------------------------------------
 
