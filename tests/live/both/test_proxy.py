@@ -60,6 +60,15 @@ def _start(place: Place, *names: str, **more: object) -> dict[str, str]:
     return {name: place.wait_ready(name)["status"]["podIP"] for name in names}
 
 
+def _start_tracks(place: Place) -> None:
+    """Pods a and b, each on a track of its own."""
+    probe = manifests.http("ready")  # without one a pod is Ready before it listens
+    for name in ("a", "b"):
+        place.create(manifests.pod(name, labels={"app": "puppet", "track": name}, readinessProbe=probe))
+    for name in ("a", "b"):
+        place.wait_ready(name)
+
+
 def _at_node_port(place: Place, service: str = "puppet") -> tuple[str, int]:
     return place.world.node_ip, place.node_port(service)
 
@@ -257,10 +266,7 @@ def test_a_local_policy_with_endpoints_elsewhere_only_meets_silence(place: Place
 
 @pytest.mark.states("K5")
 def test_a_second_change_waits_for_a_second_after_the_first(place: Place, measured: Measured) -> None:
-    for name in ("a", "b"):
-        place.create(manifests.pod(name, labels={"app": "puppet", "track": name}))
-    for name in ("a", "b"):
-        place.wait_ready(name)
+    _start_tracks(place)
     place.create(manifests.service(type="NodePort", selector={"track": "a"}))
     at = _at_node_port(place)
     _wait_meets(place, at, "a")
@@ -270,7 +276,7 @@ def test_a_second_change_waits_for_a_second_after_the_first(place: Place, measur
         for there, back in (("b", "a"), ("b", "a")):
             first_s = _moved(place, calls, there, since_s=time.time())
             gaps.append(_moved(place, calls, back, since_s=first_s) - first_s)
-        assert not calls.errors
+        assert not calls.lost
 
     assert min(gaps) >= 0.8
     assert min(gaps) <= 5.0
@@ -285,10 +291,7 @@ def _moved(place: Place, calls: Calls, track: str, *, since_s: float) -> float:
 
 @pytest.mark.states("K6", "N12")
 def test_an_established_connection_keeps_its_pod_whatever_the_rules_become(place: Place) -> None:
-    for name in ("a", "b"):
-        place.create(manifests.pod(name, labels={"app": "puppet", "track": name}))
-    for name in ("a", "b"):
-        place.wait_ready(name)
+    _start_tracks(place)
     place.create(manifests.service(type="NodePort", selector={"track": "a"}))
     at, inner = _at_node_port(place), (place.cluster_ip(), 80)
     for way in (at, inner):

@@ -173,7 +173,9 @@ def test_a_pod_that_is_called_counts_it(place: Place) -> None:
 def _tracks(place: Place) -> None:
     """Two pods on each of two tracks, a Service on the first."""
     pods = [f"{track}{number}" for track in "ab" for number in (1, 2)]
-    place.create(*(manifests.pod(name, labels={"app": "puppet", "track": name[0]}) for name in pods))
+    probe = manifests.http("ready")  # without one a pod is Ready before it listens
+    for name in pods:
+        place.create(manifests.pod(name, labels={"app": "puppet", "track": name[0]}, readinessProbe=probe))
     for name in pods:
         place.wait_ready(name)
     place.create(manifests.service(selector={"track": "a"}, type="NodePort"))
