@@ -5,17 +5,23 @@ Rule: a story is read from a watch after the fact; nothing here polls for a stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from segue.model.objects import Obj
+from tests import waiting
 from tests.live.both import manifests
 from tests.live.both.manifests import PORT, container, http
 from tests.live.both.world import Happening, Place, Watched, is_ready
-from tests.waiting import wait_until
 
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
-APPS = "/apis/apps/v1"
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], *, limit_s: float = 60.0, what: str = "") -> T:
+    """Wait as tests/waiting.py does, but long enough for a machine that runs other tests beside these."""
+    return waiting.wait_until(condition, limit_s=limit_s, what=what)
 
 
 def deployment(name: str, replicas: int, **more: object) -> Obj:

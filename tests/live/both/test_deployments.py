@@ -8,9 +8,19 @@ import pytest
 
 from segue.model.objects import Obj, condition_of
 from tests.live.both import manifests, rollouts
-from tests.live.both.rollouts import complete, held, pods_of, ready, roll, running, set_ready, strategy, wait_sizes
+from tests.live.both.rollouts import (
+    complete,
+    held,
+    pods_of,
+    ready,
+    roll,
+    running,
+    set_ready,
+    strategy,
+    wait_sizes,
+    wait_until,
+)
 from tests.live.both.world import Happening, Place, condition, is_ready
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
