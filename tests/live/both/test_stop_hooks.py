@@ -33,7 +33,7 @@ Keep = Callable[[str, float, str], None]
 STATEMENTS = {
     "T4": "All containers end at once, each with its hook before its stop signal; then comes a final status, not Ready,"
     " and only then is the object gone.",
-    "T6": "A pod's grace counts the preStop hook, too, in whole seconds, cut off: 1.9 s of hook cost 1 s of grace.",
+    "T6": "A pod's grace counts the preStop hook, too, in whole seconds, cut off: 1.5 s of hook cost 1 s of grace.",
     "T7": "A hook that outlives the grace does not put off the stop signal, and is not broken off either.",
     "T8": "Between stop signal and kill lie at least 2 s; where the grace leaves more, nothing is added.",
     "T9": "A hook that fails is said in an event, and the end goes on: stop signal first, all the grace that is left.",
@@ -91,7 +91,7 @@ def test_the_hook_comes_before_the_stop_signal(place: Place, measured: Keep) -> 
 @pytest.mark.states("T6", "T8")
 @pytest.mark.parametrize(
     ("hook_s", "grace_s", "stop_s"),
-    [("1.9", 5, 4), ("2", 4, 2), ("9", 3, 2)],
+    [("1.5", 5, 4), ("2", 4, 2), ("9", 3, 2)],
     ids=["cut off", "grace left", "floor"],
 )
 def test_the_hook_is_taken_off_the_grace_in_whole_seconds(
