@@ -17,7 +17,7 @@ from segue.drive.flow import Flow, Progress, Sleep, ask, error_of, get
 from segue.drive.journal import ActionEntry, Journal
 from segue.drive.observe import Observer
 from segue.model.http import ApiResponse
-from segue.model.workloads import Pod
+from segue.model.workloads import Pod, lasting
 from segue.release.actions import Action, DropLease, EndSet, Orphan, Point, TakeLease, describe, request_of
 from segue.release.all_first import take_lease
 from segue.release.decision import Decision, End, Stopped
@@ -98,7 +98,8 @@ class Drive:
             if not accepted:
                 return False
             if isinstance(action, (Point, Orphan)):
-                self.observer.drain_began_s = now_s
+                # What was quiet before proves nothing now: a pin that somebody took away had let traffic in again.
+                self.observer.drain_began_s, self.observer.evidence = now_s, {}
         for drained in decision.drained:
             self.journal.end(drained, self.journal.actions[-1].ended_s)
         return True
@@ -142,10 +143,11 @@ class Drive:
         late = {pod.name for pod in snapshot.pods if pod.alive and not pod.ready}
         _, (answer,) = yield from ask(get(f"/api/v1/namespaces/{self.observer.namespace}/events"))
         rows = [row for row in answer.body.get("items") or [] if row.get("involvedObject", {}).get("name") in late]
-        said = {f"{row.get('reason')}: {row.get('message')}" for row in rows if row.get("type") == "Warning"}
-        fresh = sorted(text for text in said if text.partition(": ")[2] not in end.message)
+        warnings = [row for row in rows if row.get("type") == "Warning"]
+        said = {f"{row.get('reason')}: {lasting(row.get('message') or '')}" for row in warnings}
+        fresh = sorted(text for text in said if not _is_told(text, end.message))
         # A back-off says that something failed, never what.
-        fresh = ([text for text in fresh if not text.startswith("BackOff")] or fresh[:1])[:3]
+        fresh = ([text for text in fresh if "BackOff" not in text] or fresh[:1])[:3]
         return replace(end, message=f"{end.message}. Events: {'; '.join(fresh)}") if fresh else end
 
     def _wait(self, decision: Decision, snapshot: Snapshot, collector: Collector) -> Flow[Snapshot]:
@@ -181,6 +183,12 @@ class Drive:
         snapshot = yield from self.observer.observe()
         self.now_s = snapshot.now_s
         return snapshot
+
+
+def _is_told(text: str, message: str) -> bool:
+    """Whether a message has an event's words, without its reason or what it says of itself before them."""
+    inner = text.partition(": ")[2]
+    return inner in message or (inner.partition(": ")[2] or inner) in message
 
 
 def _is_news(response: ApiResponse) -> bool:

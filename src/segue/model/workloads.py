@@ -6,6 +6,7 @@ Rule 2: only what a release, a drain or a receipt asks for is here; everything e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -28,6 +29,8 @@ from segue.model.objects import (
 )
 
 HASH_LABEL = "pod-template-hash"
+# The caller's side of a connection, and the pause between two attempts: what differs although nothing has changed
+_PASSING = re.compile(r'(?:\d[\d.]*|\[[\da-f:]+\]):\d+->|ImagePullBackOff: Back-off pulling image "[^"]*": ')
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
@@ -347,7 +350,7 @@ class Pod:
         for state in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
             waiting = state.get("state", {}).get("waiting")
             if waiting:
-                return ": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
+                return lasting(": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part))
             ended = state.get("state", {}).get("terminated")
             if ended:
                 return f"container {state.get('name')} ended with exit code {ended.get('exitCode')}"
@@ -356,6 +359,11 @@ class Pod:
             return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
         ready = condition_of(self.obj, "Ready") or {}
         return str(ready.get("message") or ready.get("reason") or status.get("phase") or "no status yet")
+
+
+def lasting(text: str) -> str:
+    """A message without what differs between attempts, so that pods with one trouble tell it in the same words."""
+    return _PASSING.sub("", text)
 
 
 def _probe_port(container: Obj, probe: Obj) -> int:

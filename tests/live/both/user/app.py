@@ -181,14 +181,19 @@ class Going:
     process: subprocess.Popen[str]
     told: list[str] = field(default_factory=list)
 
-    def until(self, text: str) -> bool:
-        """Read its progress until it says this; False when it ended before."""
+    def until(self, text: str, limit_s: float = 90.0) -> bool:
+        """Read its progress until it says this; False when it ended before, or was killed for being late."""
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.told.append(line)
-            if text in line:
-                return True
-        return False
+        watchdog = threading.Timer(limit_s, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stderr:
+                self.told.append(line)
+                if text in line:
+                    return True
+            return False
+        finally:
+            watchdog.cancel()
 
     def kill(self) -> None:
         """As a machine that loses its power would."""
