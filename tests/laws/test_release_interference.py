@@ -84,6 +84,22 @@ def set_the_brake_back(world: World) -> None:
     world.call("PATCH", DEPLOYMENT, {"spec": {"minReadySeconds": 0}}, MERGE_PATCH)
 
 
+@pytest.mark.parametrize("early_s", [0.02, 0.06, 0.1, 0.2, 0.5])
+def test_a_pin_taken_away_just_before_the_old_pods_end_lets_their_silence_begin_anew(early_s: float) -> None:
+    """The data plane hears of it late: when segue has pinned again, the traffic it let in has not even come yet."""
+    quiet = ready_world(lag_s=1.0)
+    began_s = quiet.clock.at_s
+    (outcome,) = quiet.drive(flow("v2", driver()))
+    end_s = next(entry.at_s for entry in outcome.journal.actions if entry.action.endswith("to 0"))
+    world = ready_world(lag_s=1.0)
+    once_at(end_s - began_s - early_s, take_the_pin_away, world)
+    (outcome,) = world.drive(flow("v2", driver()))
+    world.run_for(3.0)
+
+    assert isinstance(outcome.end, Done)
+    assert world.lost == 0
+
+
 def test_a_scale_up_in_mid_release_reaches_both_versions() -> None:
     world = ready_world(start_s=2.0)
     once_at(1.0, scale_to(5), world)

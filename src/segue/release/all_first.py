@@ -210,14 +210,18 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
     ready = snapshot.ready_of(new.pod_hash)
     if deployment.observed and new.replicas == deployment.replicas and len(ready) >= deployment.replicas:
         memory = memory.but(serving="new", switched=True, new_set=new.name, new_hash=new.pod_hash)
+        # Side and switch in one go: whoever dies between the two leaves old pods that serve and a memory that knows.
         return act(
             Remember(deployment=deployment, memory=memory),
+            *_points(snapshot, memory, new.pod_hash),
             because=f"all {len(ready)} new pods are Ready",
             barrier=f"{len(ready)} of {deployment.replicas} Ready, the old pods serve",
         )
     if snapshot.now_s > plan.deadline_s:
         return _give_up(plan, snapshot, new, len(ready))
-    return wait(f"{len(ready)} of {deployment.replicas} new pods are Ready")
+    # The last ones are waited for more closely: each look costs the cluster ten answers, and it has pods to start.
+    few = deployment.replicas - len(ready) <= max(2, deployment.replicas // 5)
+    return wait(f"{len(ready)} of {deployment.replicas} new pods are Ready", wake_in_s=0.1 if few else 0.3)
 
 
 def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Decision:
@@ -245,11 +249,7 @@ def troubles_of(pods: Sequence[Pod]) -> str:
 
 def point_services(snapshot: Snapshot, memory: Memory, pod_hash: str, *, because: str) -> Decision | None:
     """Every Service at one version, and their endpoints exactly its Ready pods; None where that is so."""
-    points = tuple(
-        Point(service=service, pod_hash=pod_hash)
-        for service in snapshot.services
-        if service.name in memory.services and service.pinned_to != pod_hash
-    )
+    points = _points(snapshot, memory, pod_hash)
     if points:
         ready = len(snapshot.ready_of(pod_hash))
         if not ready:
@@ -263,6 +263,14 @@ def point_services(snapshot: Snapshot, memory: Memory, pod_hash: str, *, because
                 f"the endpoints of Service {service.name} are not yet the Ready pods of {pod_hash}", wake_in_s=0.05
             )
     return None
+
+
+def _points(snapshot: Snapshot, memory: Memory, pod_hash: str) -> tuple[Point, ...]:
+    return tuple(
+        Point(service=service, pod_hash=pod_hash)
+        for service in snapshot.services
+        if service.name in memory.services and service.pinned_to != pod_hash
+    )
 
 
 def _pinned_to(memory: Memory) -> str:
