@@ -24,7 +24,7 @@ from segue.host.loading import client_prefix
 from segue.host.releasing import run_flow
 from segue.host.state import must_run, named, state_dir
 from segue.load.plan import Mode
-from segue.model.errors import Lost, ManifestError, Place, SegueError, UsageError
+from segue.model.errors import ClusterUnreachable, Lost, ManifestError, Place, SegueError, UsageError
 from segue.model.manifest import Document
 from segue.model.objects import Obj, name_of, namespace_of
 from segue.report.page import Story, page
@@ -72,7 +72,7 @@ def drill(  # noqa: PLR0913 - one parameter per option
     target = report or Path("reports") / f"{name}.html"
     documents, following = drill_documents(filename or seed_manifest(), to)
     state = state_dir(named(cluster))
-    must_run(state)
+    _must_run(state)
     check_writable(target, "--report")
     asyncio.run(_try_out((*documents, *following), state))
     ask = Ask(
@@ -103,6 +103,17 @@ def drill(  # noqa: PLR0913 - one parameter per option
     if performed.judgement.lost_against_none:
         return Lost.exit_code
     return 0 if performed.judgement.holds else SegueError.exit_code
+
+
+def _must_run(state: Path) -> None:
+    """ClusterUnreachable that says why another cluster will not do."""
+    try:
+        must_run(state)
+    except ClusterUnreachable as error:
+        raise ClusterUnreachable(
+            f"{error.message}, and a drill needs one: only it tells what happened to each connection",
+            remedy=f"{error.remedy}\n$KUBECONFIG is not used here: on your own cluster, run segue load beside segue release",
+        ) from error
 
 
 def show(performed: Performed) -> None:

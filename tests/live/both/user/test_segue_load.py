@@ -115,6 +115,15 @@ def test_a_service_without_endpoints_refuses_and_an_address_of_nobody_does_not_a
 
 
 @pytest.mark.states("segue load")
+def test_a_drill_says_that_it_needs_an_embedded_cluster_and_what_to_do_instead(serving: App) -> None:
+    said = serving.refused("drill", "delete", "-f", str(serving.home / "v1.yaml"), code=4)
+
+    assert "no embedded cluster runs, and a drill needs one" in said
+    assert "segue up" in said
+    assert "segue load beside segue release" in said
+
+
+@pytest.mark.states("segue load")
 def test_what_a_native_rollout_loses_is_counted(serving: App, measured: Measured) -> None:
     with serving.load(rate=200) as native:
         serving.place.kubectl("rollout", "restart", f"deployment/{NAME}")
