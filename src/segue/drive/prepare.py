@@ -114,7 +114,7 @@ def manifest_fault(document: Document, response: ApiResponse) -> SegueError:
             said, place=document.place(_clean(found.group(1))), remedy="check the spelling and the indentation"
         )
     causes = (response.body.get("details") or {}).get("causes") or []
-    if causes:
+    if causes and causes[0].get("field") != "patch":  # that one repeats the whole object before it says what is wrong
         first = causes[0]
         text = f"{first.get('field')}: {first.get('message')}" if first.get("field") else str(first.get("message"))
         remedy = "the field cannot be changed on a living object: put the old value back, or make a new object"
@@ -124,7 +124,8 @@ def manifest_fault(document: Document, response: ApiResponse) -> SegueError:
             place=document.place(_clean(str(first.get("field") or ""))),
             remedy=remedy if immutable else "correct the value",
         )
-    message = error.message
+    _, marked, inner = error.message.rpartition(": json: ")
+    message = f"json: {inner}" if marked else error.message
     found = _GO_FIELD.search(message)
     path = next((group for group in found.groups() if group), "") if found else ""
     return ManifestError(message, place=document.place(_clean(path)), remedy="correct the value")

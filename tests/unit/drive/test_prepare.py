@@ -47,6 +47,15 @@ def status(code: int, message: str, causes: list[Obj] | None = None) -> ApiRespo
             ),
             "web.yaml:6 $.spec.replicas",
         ),
+        (
+            status(
+                422,
+                'Deployment.apps "web" is invalid: patch: Invalid value: "{\\"spec\\":{\\"replicas\\":\\"three\\"}}": json: '
+                "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+                [{"field": "patch", "message": 'Invalid value: "{...}": json: cannot unmarshal string'}],
+            ),
+            "web.yaml:6 $.spec.replicas",
+        ),
         (status(400, "something else"), "web.yaml:1 $"),
     ],
 )
@@ -56,6 +65,7 @@ def test_a_refusal_is_told_at_its_line(answer: ApiResponse, place: str) -> None:
     assert isinstance(error, ManifestError)
     assert str(error.place) == place
     assert error.remedy
+    assert "Invalid value" not in error.message  # never the whole object
 
 
 def test_a_lack_of_rights_is_no_fault_of_the_file() -> None:
