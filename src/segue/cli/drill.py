@@ -112,7 +112,7 @@ def _must_run(state: Path) -> None:
     except ClusterUnreachable as error:
         raise ClusterUnreachable(
             f"{error.message}, and a drill needs one: only it tells what happened to each connection",
-            remedy=f"{error.remedy}\n$KUBECONFIG is not used here: on your own cluster, run segue load beside segue release",
+            remedy=f"{error.remedy}\n$KUBECONFIG is not used here: elsewhere run segue load beside segue release",
         ) from error
 
 

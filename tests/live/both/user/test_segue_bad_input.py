@@ -174,7 +174,7 @@ def test_a_manifest_that_is_off_is_named_by_file_line_and_path(serving: App, com
         faults.append(fault_of(bad, file, error_of(serving.segue(command, "-f", str(file)), 3)))
 
     assert [fault for fault in faults if fault] == []
-    assert serving.objects() == before
+    assert serving.kept() == before
 
 
 def settled(app: App) -> list[Obj]:
@@ -184,7 +184,7 @@ def settled(app: App) -> list[Obj]:
         lambda: app.deployment()["status"].get("observedGeneration") == app.deployment()["metadata"]["generation"],
         what="the controller to have caught up",
     )
-    return app.objects()
+    return app.kept()
 
 
 LINES: list[tuple[list[str], int, str]] = [
@@ -218,7 +218,7 @@ def test_a_command_line_that_is_off_is_told_so(serving: App) -> None:
             faults.append(f"{argv}: {said}")
 
     assert faults == []
-    assert serving.objects() == before
+    assert serving.kept() == before
 
 
 @pytest.mark.states("exit codes")
@@ -252,7 +252,7 @@ def test_an_image_without_a_mapping_is_named_before_anything_is_done(serving: Ap
 
     assert 'no entry of the image map matches "host.org/images/absent:v0.2"' in said
     assert "$.spec.template.spec.containers[0].image" in said
-    assert serving.objects() == before
+    assert serving.kept() == before
 
 
 @pytest.mark.states("missing image", "segue status")
@@ -340,5 +340,5 @@ def test_who_may_only_read_is_told_what_is_forbidden(serving: App) -> None:
     assert (ROOT / "docs/reference/plan.md").is_file()
     assert "3 of 3 Ready" in seen
     assert "(now)" in listed
-    assert serving.objects() == before
+    assert serving.kept() == before
     assert len(serving.place.all("pods", LABEL)) == 3

@@ -56,7 +56,7 @@ def test_a_first_release_creates_and_a_second_has_nothing_to_do(app: App) -> Non
     planned = app.done("plan", "-f", file)
     nothing = app.done("status")
     released = app.done("release", "-f", file)
-    before = [users_part(each) for each in app.objects()]
+    before = app.kept()
     again = app.segue("release", "-f", file)
 
     assert "it is new: nothing can be lost" in planned
@@ -65,13 +65,13 @@ def test_a_first_release_creates_and_a_second_has_nothing_to_do(app: App) -> Non
     assert again.returncode == 0
     assert "Deployment test has 3 Ready pods" in again.stdout
     assert again.stderr == ""  # no action, no warning
-    assert [users_part(each) for each in app.objects()] == before
+    assert app.kept() == before
     assert app.versions() == {"v0.1"}
 
 
 @pytest.mark.states("segue plan")
 def test_a_plan_tells_steps_and_changes_nothing(serving: App) -> None:
-    before = serving.objects()
+    before = serving.kept()
     (told,) = json.loads(serving.done("plan", "-f", serving.file(V2), "-o", "json"))
     text = serving.done("plan", "-f", serving.file(V2))
     odd = V2.replace("replicas: 3", "replicas: 2").replace(
@@ -85,7 +85,7 @@ def test_a_plan_tells_steps_and_changes_nothing(serving: App) -> None:
     assert "pods: 3 now, 3 at the end, at most 6, at least 3 serving" in text
     assert "warning: container service has no readinessProbe" in warned
     assert "warning: replicas change from 3 to 2" in warned
-    assert serving.objects() == before
+    assert serving.kept() == before
 
 
 # -- the whole way, under load -----------------------------------------------------------------------------------------
