@@ -14,7 +14,7 @@ What may be coalesced: counts in statuses on their way (only what stands is told
 one sync of the controller (a new ReplicaSet made or found, a pause that is over), where another follows: a conflict of
 its write swallows it, as it swallows the progress of a rollout that has arrived in the same act; the order in which one
 decision takes its notes off two ReplicaSets; what an error tells about moments (events, troubles of pods, process ids);
-whether an old pod was let go by evidence or by the timer.
+whether an old pod was let go by evidence, by the timer or by the cap (a busy machine delays the evidence).
 Rule: a pure function; it reads no clock and knows no cluster.
 """
 
@@ -332,7 +332,7 @@ _MOMENTS = (
     (re.compile(r" \((one of|the image).*\)"), ""),
     (re.compile(r"segue@[^ .,;]*"), "SOMEBODY"),
     (re.compile(r"/\S*/(manifest-\d+\.yaml)"), r"\1"),
-    (re.compile(r"ended: (timer|quiet)$"), "ended: by evidence or the timer"),
+    (re.compile(r" ended: (timer|quiet|capped)$"), " ended"),
 )
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from segue.model.objects import Obj, annotations_of, labels_of, name_of
 from tests.live.both.manifests import PORT
+from tests.live.both.scenarios.differences import as_embedded
 from tests.live.both.scenarios.normal import tale
 from tests.live.both.scenarios.sights import RESOURCES, Act, Said, Sight, View
 from tests.live.both.world import BIN, Place, Watched, is_ready
@@ -222,7 +223,7 @@ class Stage:
             file.write_text(told)
             return
         assert file.exists(), f"nothing is expected of {name} yet: SEGUE_RECORD=1 SEGUE_CLUSTER=real writes it\n{told}"
-        wanted = file.read_text()
+        wanted = file.read_text() if real else as_embedded(name, file.read_text())
         if told != wanted:
             lines = difflib.unified_diff(
                 wanted.splitlines(), told.splitlines(), "a real cluster", self.place.world.label, lineterm="", n=4
