@@ -12,6 +12,7 @@ Rule 3: what ends serving pods is decided on the snapshot at hand, in which pin 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from segue.drain.judge import NOTHING_SEEN, ended
@@ -38,6 +39,7 @@ from segue.release.snapshot import Snapshot
 
 LEASE_LASTS_S = 10
 OTHERS_PATIENCE_S = 60.0  # for controllers and kubelets to do what follows the last action
+_STUCK = re.compile(r"Err|Unschedulable|InvalidImageName|\w+BackOff|Create\w+Error")
 UNHEALTHY_PATIENCE_S = 20.0  # how long pods of the present version may take to be Ready before we go on without them
 
 
@@ -221,7 +223,8 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
         return _give_up(plan, snapshot, new, len(ready))
     # The last ones are waited for more closely: each look costs the cluster ten answers, and it has pods to start.
     few = deployment.replicas - len(ready) <= max(2, deployment.replicas // 5)
-    return wait(f"{len(ready)} of {deployment.replicas} new pods are Ready", wake_in_s=0.1 if few else 0.3)
+    said = f"{len(ready)} of {deployment.replicas} new pods are Ready" + stuck(snapshot.alive_of(new.pod_hash))
+    return wait(said, wake_in_s=0.1 if few else 0.3)
 
 
 def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Decision:
@@ -234,6 +237,12 @@ def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Dec
         + f"; the {len(snapshot.ready_of(plan.old_hash))} old pods keep serving",
         "repair and run the same command again, or go back with segue abort",
     )
+
+
+def stuck(pods: Sequence[Pod]) -> str:
+    """What keeps pods from starting that seldom passes by itself, to be told while one still waits; "" for nothing."""
+    found = troubles_of([pod for pod in pods if _STUCK.match(pod.trouble())])
+    return f"; {found}" if found else ""
 
 
 def troubles_of(pods: Sequence[Pod]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.release.all_first import leave, troubles_of
+from segue.release.all_first import leave, stuck, troubles_of
 from segue.release.decision import Decision, stop, wait
 from segue.release.memory import Memory
 from segue.release.snapshot import Snapshot
@@ -31,4 +31,5 @@ def decide_first(deadline_s: float, timeout_s: float, snapshot: Snapshot, _: Mem
             f"{len(ready)} of {deployment.replicas} pods are Ready after {timeout_s:g} s ({reasons})",
             "repair what keeps them from being Ready and run the same command again",
         )
-    return wait(f"{len(ready)} of {deployment.replicas} pods are Ready")
+    alive = snapshot.alive_of(new.pod_hash) if new is not None else ()
+    return wait(f"{len(ready)} of {deployment.replicas} pods are Ready{stuck(alive)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.model.workloads import Pod
-from segue.release.all_first import troubles_of
+from segue.release.all_first import stuck, troubles_of
 
 PULL = 'failed to pull "a/b:1": lookup a: read udp [::1]:{port}->[::1]:53: read: connection refused'
 
@@ -23,6 +23,14 @@ def test_pods_that_cannot_pull_one_image_tell_it_once() -> None:
     assert troubles_of(pods) == (
         'a, b, c: ErrImagePull: failed to pull "a/b:1": lookup a: read udp [::1]:53: read: connection refused'
     )
+
+
+def test_what_only_takes_its_time_is_not_told_while_one_waits() -> None:
+    starting = waiting("a", "ContainerCreating", "")
+    failing = waiting("b", "CrashLoopBackOff", "back-off 10s restarting failed container")
+
+    assert stuck([starting]) == ""
+    assert stuck([starting, failing]) == "; b: CrashLoopBackOff: back-off 10s restarting failed container"
 
 
 def test_pods_with_different_troubles_are_told_apart() -> None:
