@@ -9,9 +9,8 @@ import pytest
 
 from segue.model.objects import Obj, condition_of, seconds_of
 from tests.live.both import manifests, rollouts
-from tests.live.both.rollouts import HASH, complete, hash_of, ready, roll, strategy, wait_sizes
+from tests.live.both.rollouts import HASH, complete, hash_of, ready, roll, strategy, wait_sizes, wait_until
 from tests.live.both.world import Place, Watched, condition, is_ready
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -212,7 +211,7 @@ def test_an_orphan_ends_by_its_deadline_and_stays_as_a_failed_pod(place: Place) 
 
     place.patch("pods", "orphan", {"spec": {"activeDeadlineSeconds": age_s + 2}})
 
-    wait_until(lambda: place.get("pods", "orphan")["status"]["phase"] == "Failed", limit_s=30.0, what="its end")
+    wait_until(lambda: place.get("pods", "orphan")["status"]["phase"] == "Failed", limit_s=60.0, what="its end")
     status = place.get("pods", "orphan")["status"]
     assert status["reason"] == "DeadlineExceeded"
     assert condition(place.get("pods", "orphan"), "Ready") == "False"

@@ -10,8 +10,8 @@ import pytest
 
 from segue.model.objects import Obj, condition_of, seconds_of
 from tests.live.both import manifests, rollouts
+from tests.live.both.rollouts import wait_until
 from tests.live.both.world import Place, Watched, is_ready
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -126,7 +126,7 @@ def test_among_pods_ready_for_about_as_long_the_uid_decides(
         ages = [_ready_age_s(pod) for pod in pods]
         return len({_bucket(age) for age in ages} | {_bucket(age + 0.8) for age in ages}) == 1
 
-    wait_until(same, limit_s=20.0, what="ages of one power of two")
+    wait_until(same, limit_s=60.0, what="ages of one power of two")
     measured("ready time of the oldest pod", _ready_age_s(pods[0]), "s")
     with place.watch("pods") as told:
         order = shrink(place, told, 3)[:1]
@@ -156,7 +156,7 @@ def test_a_rollout_takes_old_pods_by_cost_and_no_new_ones_by_it(place: Place) ->
 
     with place.watch("pods") as told:
         rollouts.roll(place, "web", change)
-        wait_until(lambda: len(rollouts.deleted(told)) == 3, limit_s=40.0, what="three deletions")
+        wait_until(lambda: len(rollouts.deleted(told)) == 3, what="three deletions")
 
     assert rollouts.deleted(told) == [old[1], old[2], old[0]]
 

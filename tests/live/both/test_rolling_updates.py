@@ -19,9 +19,9 @@ from tests.live.both.rollouts import (
     story,
     strategy,
     wait_sizes,
+    wait_until,
 )
 from tests.live.both.world import Happening, Place, condition, is_ready
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 

@@ -17,9 +17,8 @@ import pytest
 
 from segue.model.objects import Obj, condition_of
 from tests.live.both import manifests, rollouts
-from tests.live.both.rollouts import complete, held, roll, running, strategy, wait_sizes
+from tests.live.both.rollouts import complete, held, roll, running, strategy, wait_sizes, wait_until
 from tests.live.both.world import Place
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
