@@ -80,7 +80,7 @@ def moment(told: list[Obj], what: str, nth: int = 0) -> float:
     def happened() -> list[float]:
         return [float(each["t"]) for each in list(told) if each["what"] == what]
 
-    wait_until(lambda: len(happened()) > nth, limit_s=30, what=f"{what} in a puppet's log")
+    wait_until(lambda: len(happened()) > nth, limit_s=60, what=f"{what} in a puppet's log")
     return happened()[nth]
 
 
@@ -124,7 +124,7 @@ def said_about(place: Place, pod: str, reason: str) -> list[Obj]:
 
 def wait_said(place: Place, pod: str, reason: str) -> Obj:
     """The first event about a pod with this reason."""
-    found = wait_until(lambda: said_about(place, pod, reason), limit_s=20, what=f"event {reason} about {pod}")
+    found = wait_until(lambda: said_about(place, pod, reason), limit_s=60, what=f"event {reason} about {pod}")
     return found[0]
 
 

