@@ -35,6 +35,7 @@ class _Line:
 
     task: asyncio.Task[None] | None = None
     whole: bool = True
+    waits: bool = False  # a question has been put and not been answered
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     newest: ProcText | None = None
@@ -54,9 +55,10 @@ class PodReader:
         lines = {look.pod: self._line(namespace, look.pod, look.container) for look in looks}
         for look in looks:
             line = lines[look.pod]
-            line.whole = look.whole
             line.answered.clear()
-            line.asked.set()
+            if not line.waits:
+                line.whole, line.waits = look.whole, True
+                line.asked.set()
         waits = [asyncio.create_task(line.answered.wait()) for line in lines.values()]
         if waits:
             await asyncio.wait(waits, timeout=WAIT_S)
@@ -83,6 +85,8 @@ class PodReader:
         try:
             for _ in range(TRIES):
                 pipe: ExecPipe | None = None
+                if line.waits:  # what broke off is asked again
+                    line.asked.set()
                 try:
                     async with self._client.exec_session(namespace, pod, container, ["sh", "-c", SCRIPT]) as pipe:
                         await self._converse(line, pipe)
@@ -105,6 +109,7 @@ class PodReader:
                 text = await _answer(output)
                 if text is None:
                     return
+                line.waits = False
                 line.newest = ProcText(text=text, asked_s=asked_s, read_s=self._clock.now_s())
                 line.answered.set()
 
