@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
+from tests.live.both import manifests
 from tests.live.both.world import Place
 from tests.waiting import wait_until
 
+# A machine that is busy must not make a pod unready
+PATIENT_PROBE = manifests.http("ready", timeoutSeconds=10)
 _WORKERS = 4
 _LIMIT_S = 5.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from segue.model.objects import Obj
 from tests.live.both import manifests
-from tests.live.both.callers import Kept, kept, who_answers
+from tests.live.both.callers import PATIENT_PROBE, Kept, kept, who_answers
 from tests.live.both.world import Happening, Place, Watched, condition, is_ready
 from tests.waiting import wait_until
 
@@ -71,7 +71,7 @@ def _wait_condition(place: Place, pod: str, service: str = "puppet", **wanted: b
 def test_an_endpoint_tells_its_pods_life(place: Place) -> None:
     place.create(manifests.service())
     with place.watch("endpointslices") as told:
-        place.create(manifests.pod("web", readinessProbe=manifests.http("ready"), strings="ready=503", lifecycle=_HOOK))
+        place.create(manifests.pod("web", readinessProbe=PATIENT_PROBE, strings="ready=503", lifecycle=_HOOK))
         _wait_condition(place, "web", ready=False)
         ip = place.get("pods", "web")["status"]["podIP"]
         wait_until(lambda: _answers(place, ip), what="the puppet to answer")
@@ -100,7 +100,7 @@ def _answers(place: Place, ip: str) -> bool:
 def test_an_endpoint_that_is_published_anyway_is_ready_even_while_it_terminates(place: Place) -> None:
     place.create(
         manifests.service(publishNotReadyAddresses=True),
-        manifests.pod("web", readinessProbe=manifests.http("ready"), strings="ready=503", lifecycle=_HOOK),
+        manifests.pod("web", readinessProbe=PATIENT_PROBE, strings="ready=503", lifecycle=_HOOK),
     )
     with place.watch("endpointslices") as told:
         _wait_condition(place, "web", ready=True, serving=False)
@@ -198,7 +198,7 @@ def test_a_pod_that_still_starts_has_its_place_once_it_has_an_address(place: Pla
 
 @pytest.mark.states("E4")
 def test_a_pods_change_is_in_its_slice_at_once(place: Place, measured: Callable[[str, float, str], None]) -> None:
-    place.create(manifests.service(), manifests.pod("web", readinessProbe=manifests.http("ready")))
+    place.create(manifests.service(), manifests.pod("web", readinessProbe=PATIENT_PROBE))
     ip = place.wait_ready("web")["status"]["podIP"]
     _wait_condition(place, "web", ready=True)
     lags = []
@@ -305,11 +305,16 @@ def test_a_service_whose_selector_meets_no_pod_has_an_empty_slice(place: Place) 
 
 @pytest.mark.states("E6")
 def test_a_pod_is_ready_only_when_every_container_is(place: Place) -> None:
-    second = manifests.container(readinessProbe=manifests.http("ready") | {"initialDelaySeconds": 0})
-    probe = {"httpGet": {"path": "/ready", "port": 8081}, "periodSeconds": 1, "failureThreshold": 1}
+    second = manifests.container()
+    probe = {
+        "httpGet": {"path": "/ready", "port": 8081},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "timeoutSeconds": 10,
+    }
     second |= {"name": "second", "readinessProbe": probe}
     second["env"] = [{"name": "PORT", "value": "8081"}, {"name": "PUPPET", "value": "ready=503"}]
-    first = manifests.container(readinessProbe=manifests.http("ready"))
+    first = manifests.container(readinessProbe=PATIENT_PROBE)
     place.create(manifests.service(), manifests.pod("web", spec={"containers": [first, second]}))
     wait_until(lambda: _ready_containers(place) == {"puppet"}, limit_s=20, what="the first container")
     _wait_condition(place, "web", ready=False)
@@ -317,6 +322,7 @@ def test_a_pod_is_ready_only_when_every_container_is(place: Place) -> None:
 
     assert condition(place.get("pods", "web"), "ContainersReady") == "False"
 
+    wait_until(lambda: not who_answers(place, ip, 8081).error, what="the second container to answer")
     place.ask(ip, 8081, "/set?ready=200")
     _wait_condition(place, "web", ready=True)
     assert is_ready(place.get("pods", "web"))
@@ -351,7 +357,7 @@ def test_the_clusters_dns_names_ready_endpoints_only(place: Place, measured: Cal
     place.create(manifests.service(clusterIP="None"))
     for name in ("good", "bad"):
         strings = "ready=200" if name == "good" else "ready=503"
-        place.create(manifests.pod(name, readinessProbe=manifests.http("ready"), strings=strings))
+        place.create(manifests.pod(name, readinessProbe=PATIENT_PROBE, strings=strings))
     good = place.wait_ready("good")["status"]["podIP"]
     _wait_condition(place, "bad", ready=False)
 
@@ -406,7 +412,7 @@ def _past_name(answer: bytes, at: int) -> int:
 
 @pytest.mark.states("M9")
 def test_a_pod_is_taken_out_of_traffic_alive_and_is_the_one_to_go(place: Place) -> None:
-    place.create(manifests.replica_set("web", 3))
+    place.create(manifests.replica_set("web", 3, readinessProbe=PATIENT_PROBE))
     names = [pod["metadata"]["name"] for pod in place.wait_ready_pods(3, "app=web")]
     for name in names:
         place.patch("pods", name, {"metadata": {"labels": {"traffic": "yes"}}})
