@@ -26,6 +26,7 @@ RATE = 850.0  # new connections per second; bounded: ten Python pods and the bed
 NAMESPACE = "bench-release"
 READY_LIMIT_S = 90.0
 SETTLED_S = 3.0
+MEASURED_MAX = 3
 
 
 def figures() -> Iterator[Figure]:
@@ -47,10 +48,16 @@ def figures() -> Iterator[Figure]:
 
 
 def _measure(site: Site, name: str, act: Act, before: str) -> Measured:
-    deploy_afresh(site, before)
-    measured = asyncio.run(trial(site, act, rate=RATE))
-    print(f"# {name}: {measured.line()}", file=sys.stderr, flush=True)
-    return measured
+    """One way. Where the seed's own probes restarted containers because the machine was busy with other things, the
+    figures are those of the machine: measured again."""
+    for left in reversed(range(MEASURED_MAX)):
+        deploy_afresh(site, before)
+        measured = asyncio.run(trial(site, act, rate=RATE))
+        void = measured.restarts > 0 and left > 0
+        print(f"# {name}: {measured.line()}{'; void, again' if void else ''}", file=sys.stderr, flush=True)
+        if not void:
+            return measured
+    raise AssertionError("the last one counts, whatever it is")
 
 
 def _rows(name: str, measured: Measured, *, ours: bool = False) -> Iterator[Figure]:
