@@ -8,7 +8,8 @@ act, and nowhere else:
   - how a container's reason of waiting for its image alternates between error and back-off is not told;
   - an endpoint that becomes ready has been waiting; one that leaves has been leaving before it is absent;
   - an endpoint that comes back while its pod leaves already (a Service is unpinned) is not told;
-  - a pod that is told to leave in the act in which it was made, before it was Ready, was made and taken back;
+  - a pod that is told to leave in the act in which it was made, before it was Ready or had ended, was made and taken
+    back;
   - a container that crashes as it crashed before, after its back-off, tells nothing new;
   - a pod deleted without grace is marked and gone in two writes: whether a slice is written between is not told.
 Rule: only what a write can merge is merged. Everything else is a difference.
@@ -49,9 +50,9 @@ class Words:
 
     def fold(self, act: int) -> None:
         """Take the newest crash back where it is as the one before it."""
-        newest = [word for at, word in self.told[-5:] if at == act]
-        if len(newest) == 5 and newest[1] == newest[4] and newest[0] == newest[3]:
-            del self.told[-3:]
+        newest = [word for at, word in self.told[-4:] if at == act]
+        if len(newest) == 4 and newest[0] == newest[3] and newest[1] == "waits: CrashLoopBackOff":
+            del self.told[-2:]
 
     def of(self, act: int) -> list[str]:
         """The words of one act."""
@@ -99,7 +100,8 @@ class PodLife:
         words = [word for _, word in self.words.told]
         leaves = next((place for place, word in enumerate(words) if word.startswith("leaving")), None)
         acts = {act for act, _ in self.words.told}
-        if leaves is not None and "Ready" not in words[:leaves] and len(acts) == 1 and words[-1] == "gone":
+        eventful = any(word == "Ready" or word.startswith("exit") for word in words[:leaves])
+        if leaves is not None and not eventful and len(acts) == 1 and words[-1] == "gone":
             return f"{min(acts)}: made and taken back"
         return self.words.text()
 
@@ -137,6 +139,7 @@ class PodLife:
                     self._runs(act)
                 self.words.unsay(act, "not Ready")
                 self.words.say(act, f"exit {ended['exitCode']}")
+                self.words.fold(act)
                 self._ready, self._waits = False, ""
         if int(status.get("restartCount") or 0) > self._restarts:
             self._restarts = int(status["restartCount"])
@@ -147,7 +150,6 @@ class PodLife:
         reason = "the image" if reason in _IMAGE_TROUBLES else reason
         if reason and reason not in {"ContainerCreating", "PodInitializing", self._waits}:
             self.words.say(act, f"waits: {reason}")
-            self.words.fold(act)
         self._waits = reason
 
     def _runs(self, act: int) -> None:

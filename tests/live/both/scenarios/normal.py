@@ -224,10 +224,18 @@ class _Teller:
         return lines
 
     def _staying(self) -> int:
-        return sum(
-            "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in {"Succeeded", "Failed"}
+        """Pods that are to stay: those of a ReplicaSet that is gone are the garbage collector's already."""
+        sets = {str(one["metadata"]["uid"]) for one in self.view.all("replicasets")}
+        owners = ([str(one["uid"]) for one in pod["metadata"].get("ownerReferences") or []] for pod in self._alive())
+        return sum(not mine or mine[0] in sets for mine in owners)
+
+    def _alive(self) -> list[Obj]:
+        return [
+            pod
             for pod in self.view.all("pods")
-        )
+            if "deletionTimestamp" not in pod["metadata"]
+            and pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
+        ]
 
     def _ready_counts(self) -> dict[str, int]:
         return {service: len(lives.ready) for service, lives in self.services.items()}

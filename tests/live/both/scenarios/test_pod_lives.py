@@ -28,7 +28,7 @@ def alone(stage: Stage) -> Obj:
 
 @scenario
 def test_a_failing_liveness_probe_restarts_the_container_and_the_pod_stays(stage: Stage) -> None:
-    one_pod(stage, livenessProbe=probed("health"))
+    one_pod(stage, grace_s=60, livenessProbe=manifests.http("health", failures=6, timeoutSeconds=20))
     stage.act("its liveness probe fails")
     stage.pull(alone(stage), health="500")
     stage.wait("a restart", lambda view: restarts(view.one("pods", "alone")) == 1)

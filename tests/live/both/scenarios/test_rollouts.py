@@ -218,7 +218,6 @@ def test_a_version_that_crashes_at_its_start_backs_off_beside_the_old_pods(stage
         "the back-off",
         lambda view: any(waits_for(pod, "CrashLoopBackOff") for pod in view.all("pods") if version_of_pod(pod) == "v2"),
     )
-    stage.act("kubectl rollout undo")
     stage.kubectl("rollout", "undo", "deployment/web")
     stage.rolled_out("web", 2)
 
