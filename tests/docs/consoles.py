@@ -3,7 +3,8 @@
 In a `console` block a line `$ command` is executed, and the lines below it are what it prints; a line `...` stands for
 any lines, `...` inside a line for any text. An `sh` block is run as a whole and must succeed, whatever it prints; one
 that calls `make` is left to the tests of those commands. A page that holds `<!-- full -->` takes long and runs in
-`make test-full` only; one that holds `<!-- real -->` needs the real Kubernetes.
+`make test-full` only; one that holds `<!-- real -->` runs in `make test-real`, against the running test bed, in a
+namespace of its own, and where it calls `python -m testbed`, with a bed of its own.
 """
 
 from __future__ import annotations

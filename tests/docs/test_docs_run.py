@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from testbed.layout import bed
 from tests.docs.consoles import commands_of, matches
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-RUN = [page for page in PAGES if commands_of(page) and "<!-- real -->" not in page.read_text()]
+RUN = [page for page in PAGES if commands_of(page)]
+REAL = "<!-- real -->"
 
 
 def _marks(page: Path) -> list[pytest.MarkDecorator]:
-    full = "<!-- full -->" in page.read_text()
-    return [pytest.mark.live, pytest.mark.full] if full else [pytest.mark.live]
+    text = page.read_text()
+    marks = {REAL: pytest.mark.real, "<!-- full -->": pytest.mark.full}
+    return [pytest.mark.live, *(mark for words, mark in marks.items() if words in text)]
 
 
 @pytest.fixture
@@ -37,15 +42,35 @@ def shell_env(tmp_path: Path) -> Iterator[dict[str, str]]:
     subprocess.run(["segue", "down"], env=env, capture_output=True, check=False)
 
 
+@pytest.fixture
+def page_env(page: Path, shell_env: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The shell's environment; for a page about a real cluster it means the test bed."""
+    if REAL not in page.read_text():
+        yield shell_env
+        return
+    kubeconfig = tmp_path / "kubeconfig"
+    shutil.copy(bed().kubeconfig, kubeconfig)
+    env = {**shell_env, "KUBECONFIG": str(kubeconfig), "SEGUE_TESTBED_STATE": str(tmp_path / "bed")}
+    made = re.findall(r"(?m)^\$ kubectl create namespace (\S+)$", page.read_text())
+    if made:  # what an earlier run left behind
+        subprocess.run(["kubectl", "delete", "namespace", "--ignore-not-found", *made], env=env, check=True)
+    yield env
+    if made:
+        argv = ["kubectl", "delete", "namespace", "--wait=false", "--ignore-not-found", *made]
+        subprocess.run(argv, env=env, check=True)
+    else:
+        subprocess.run([sys.executable, "-m", "testbed", "down"], cwd=ROOT, env=env, capture_output=True, check=False)
+
+
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=_marks(page)) for page in RUN], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_a_page_does_what_it_says(page: Path, shell_env: dict[str, str]) -> None:
+def test_a_page_does_what_it_says(page: Path, page_env: dict[str, str]) -> None:
     for command in commands_of(page):
         done = subprocess.run(
             ["bash", "-c", command.text],
             cwd=ROOT,
-            env=shell_env,
+            env=page_env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
