@@ -59,7 +59,11 @@ def stages(tier: str, *, full: bool) -> list[Stage]:
         return [
             Stage(name="both", args=(BOTH,), marks=f"not alone{size}", processes=4, real=True),
             Stage(
-                name="alone", args=("tests/live",), marks=f"real or (alone and states){size}", processes=0, real=True
+                name="alone",
+                args=("tests/live", "tests/docs"),
+                marks=f"real or (alone and states){size}",
+                processes=0,
+                real=True,
             ),
         ]
     rest = ("tests", f"--ignore={BOTH}")
