@@ -60,6 +60,8 @@ MANIFESTS = [
     Bad(name="broken YAML", text=but("  replicas: 3", " replicas: 3"), line="strategy:", says="not YAML"),
     Bad(name="a tab", text=but("  replicas: 3", "\treplicas: 3"), line="replicas", says="not YAML"),
     Bad(name="no object", text="just words\n", line="just words", path="$", says="text ('just words')"),
+    Bad(name="a list", text="- a\n- b\n", line="- a", path="$", says="a list"),
+    Bad(name="comments only", text="# nothing\n---\n", says="no Kubernetes object"),
     Bad(name="empty", text="", says="no Kubernetes object"),
     Bad(
         name="unknown kind",
