@@ -44,8 +44,8 @@ format: $(STAMP) ## rewrite in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## one line per figure: name value unit goal met (BENCH=startup|release|... for some)
-	$(BIN)/python -m bench $(BENCH)
+bench: $(STAMP)  ## one line per figure: name value unit goal met (BENCH=startup|release|... for some, CLUSTER=real)
+	CLUSTER=$(or $(CLUSTER),embedded) $(BIN)/python -m bench $(BENCH)
 
 lock: $(STAMP)   ## resolve the dependencies afresh into requirements.lock
 	$(BIN)/pip install -q uv

@@ -50,7 +50,8 @@ def status(code: int, message: str, causes: list[Obj] | None = None) -> ApiRespo
         (
             status(
                 422,
-                'Deployment.apps "web" is invalid: patch: Invalid value: "{\\"spec\\":{\\"replicas\\":\\"three\\"}}": json: '
+                'Deployment.apps "web" is invalid: patch: Invalid value: '
+                '"{\\"spec\\":{\\"replicas\\":\\"three\\"}}": json: '
                 "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
                 [{"field": "patch", "message": 'Invalid value: "{...}": json: cannot unmarshal string'}],
             ),
