@@ -15,7 +15,6 @@ from tests.live.both.world import Place, Watched, condition, is_ready
 pytestmark = pytest.mark.live
 
 STATEMENTS = {
-    "M6": "A Service pinned to the old hash moves nothing; pinned to the new one all endpoints move in one write.",
     "A1-detach": "A ReplicaSet whose own label no longer matches is let go with its pods; with its label it is taken"
     " back. Let go before the template changes, the Deployment makes a second one of the same template.",
     "A3-orphan": "A pod whose label no longer matches lives on alone; lowering its ReplicaSet by one at once deletes"
@@ -94,7 +93,7 @@ def release(place: Place, old: Obj) -> Obj:
     return rollouts.sets(place, "web")[0]
 
 
-@pytest.mark.states("M6", "A1-detach")
+@pytest.mark.states("A1-detach")
 def test_a_release_by_detaching_never_has_fewer_ready_endpoints(place: Place) -> None:
     old = begin(place)
     with place.watch("endpointslices") as told:
