@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import tempfile
@@ -21,7 +20,8 @@ from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.skipif(os.environ.get("SEGUE_CLUSTER") != "real", reason="SEGUE_CLUSTER=real asks for the test bed"),
+    pytest.mark.alone,
+    pytest.mark.real,
     pytest.mark.timeout(180),
 ]
 RATE = 300.0
