@@ -1,7 +1,7 @@
 """What a release promises, held on a real Kubernetes: the seed's ten pods, unchanged, under an open-loop load.
 
 Nothing is lost; ten in a row each with at least 10,000 requests within the exposure window. When the switch came and
-when the last old pod went is printed (`make bench BENCH=release CLUSTER=real` holds it against its goals): time fails no
+when the last old pod went is printed (`make bench BENCH=release CLUSTER=real` holds it against goals): time fails no
 test. With an image that can exec and with one that cannot.
 
 The seed's probes restart a container that is silent for one second. On a machine that is that busy with other things a
