@@ -57,7 +57,7 @@ Measured: TypeAlias = Callable[[str, float, str], None]
 def _start(place: Place, *names: str, hook: Obj = _HOOK) -> dict[str, str]:
     """Pods that are probed each second; their addresses by name once all are Ready."""
     place.create(*(manifests.pod(name, grace_s=40, readinessProbe=PATIENT_PROBE, lifecycle=hook) for name in names))
-    return {name: place.wait_ready(name)["status"]["podIP"] for name in names}
+    return {name: place.wait_ready(name, limit_s=60)["status"]["podIP"] for name in names}
 
 
 def _start_tracks(place: Place) -> None:
