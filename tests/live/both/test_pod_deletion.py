@@ -97,12 +97,14 @@ def test_a_second_deletion_does_not_hurry_a_stop_that_is_under_way(place: Place,
     ip = begin(place, manifests.pod("web", grace_s=5, strings="term=ignore"))
 
     with lifeline(place, ip) as held, place.following("web") as told:
+        asked_s = time.time()
         place.delete("pods", "web")
         signalled_s = moment(told, "SIGTERM")
         place.delete("pods", "web", grace_s=then_s)
         died_s = cut_s(held)
 
-    assert 4.7 <= died_s - signalled_s <= 10
+    assert died_s - asked_s >= 4.9
+    assert died_s - signalled_s <= 10
     measured(f"stop signal to kill, grace 5 s, then {then_s} s", died_s - signalled_s, "s")
 
 
@@ -128,12 +130,14 @@ def test_the_stop_signal_is_followed_by_a_kill_when_the_grace_is_over(place: Pla
     ip = begin(place, manifests.pod("web", grace_s=3, strings="term=ignore"))
 
     with lifeline(place, ip) as held, place.following("web") as told:
+        asked_s = time.time()
         place.delete("pods", "web")
         signalled_s = moment(told, "SIGTERM")
         died_s = cut_s(held)
 
     assert len(moments(told, "SIGTERM")) == 1
-    assert 2.7 <= died_s - signalled_s <= 8
+    assert died_s - asked_s >= 2.9
+    assert died_s - signalled_s <= 8
     measured("stop signal to kill with a grace of 3 s", died_s - signalled_s, "s")
 
 
@@ -187,8 +191,8 @@ def test_a_forced_deletion_leaves_the_process_a_second_and_the_floor(place: Plac
         signalled_s, died_s = moment(told, "SIGTERM"), cut_s(held)
 
     assert left_s - asked_s <= 5
-    assert 0.7 <= signalled_s - moment(told, "hook") <= 6
-    assert 1.7 <= died_s - signalled_s <= 7
+    assert 0.9 <= signalled_s - asked_s <= 7
+    assert 2.9 <= died_s - asked_s <= 12
     measured("endpoint gone after", left_s - asked_s, "s")
     measured("hook to stop signal", signalled_s - moment(told, "hook"), "s")
     measured("stop signal to kill", died_s - signalled_s, "s")
@@ -210,8 +214,7 @@ def test_an_eviction_by_the_node_leaves_a_second_and_the_floor(place: Place, mea
         died_s = cut_s(held, limit_s=200)
         ended = seen.wait(lambda each: each.object["status"]["phase"] == "Failed").object
 
-    assert 0.7 <= moment(told, "SIGTERM") - moment(told, "hook") <= 6
-    assert 1.7 <= died_s - moment(told, "SIGTERM") <= 7
+    assert died_s - moment(told, "hook") <= 10  # its own grace would have left the hook 15 s
     assert ended["status"]["reason"] == "Evicted"
     assert "deletionTimestamp" not in ended["metadata"]
     measured("hook to stop signal", moment(told, "SIGTERM") - moment(told, "hook"), "s")
@@ -224,13 +227,16 @@ def test_a_failed_probe_may_bring_a_grace_of_its_own(
     place: Place, of_probe_s: int | None, waits_s: int, measured: Keep
 ) -> None:
     own = {} if of_probe_s is None else {"terminationGracePeriodSeconds": of_probe_s}
-    ip = begin(place, manifests.pod("web", grace_s=4, strings="term=ignore", **probed(**own)))
+    pod_s = 4 if of_probe_s is None else 15
+    ip = begin(place, manifests.pod("web", grace_s=pod_s, strings="term=ignore", **probed(**own)))
 
     with lifeline(place, ip) as held, place.following("web") as told:
+        asked_s = time.time()
         place.pull(ip, health="500")
         signalled_s, died_s = moment(told, "SIGTERM"), cut_s(held)
 
-    assert waits_s - 0.3 <= died_s - signalled_s <= waits_s + 5
+    assert died_s - asked_s >= waits_s - 0.1
+    assert died_s - signalled_s <= waits_s + 5
     measured(f"stop signal to kill with a grace of {waits_s} s", died_s - signalled_s, "s")
 
 
@@ -239,10 +245,12 @@ def test_a_deletion_knows_nothing_of_a_probes_grace(place: Place, measured: Keep
     ip = begin(place, manifests.pod("web", grace_s=4, strings="term=ignore", **probed(terminationGracePeriodSeconds=1)))
 
     with lifeline(place, ip) as held, place.following("web") as told:
+        asked_s = time.time()
         place.delete("pods", "web")
         signalled_s, died_s = moment(told, "SIGTERM"), cut_s(held)
 
-    assert 3.7 <= died_s - signalled_s <= 10
+    assert died_s - asked_s >= 3.9
+    assert died_s - signalled_s <= 10
     measured("stop signal to kill with a grace of 4 s", died_s - signalled_s, "s")
 
 
