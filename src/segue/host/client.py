@@ -41,6 +41,7 @@ PATIENCE_S = 30.0  # with a server that has answered before and does not now: it
 EXEC_PROTOCOL = "v5.channel.k8s.io"
 EXEC_VERSIONS = {f"client.authentication.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1")}
 _STDIN, _STDOUT, _END = 0, 1, 3  # channels of the exec protocol
+_MARKUP = re.compile(r"(?s)<(?:style|script|head)\b.*?</[^>]*>|<[^>]*>")
 _WARNING = re.compile(r'299 \S+ "(.*)"')
 
 
@@ -306,10 +307,10 @@ def _decoded(answer: httpx.Response) -> Obj:
         body = None
     if isinstance(body, dict):
         return body
-    text = answer.text[:500]
+    text = " ".join(_MARKUP.sub(" ", answer.text[:2000]).split())[:200]  # a proxy's page, in one line
     if answer.status_code < 400:
         raise ClusterUnreachable(
             f"what answers at {answer.url.host} is no Kubernetes API: {text[:80]!r}",
             remedy="check the server address of the kubeconfig",
         )
-    return {"kind": "Status", "code": answer.status_code, "message": text.strip()}
+    return {"kind": "Status", "code": answer.status_code, "message": text}

@@ -290,10 +290,21 @@ def with_kubeconfig(app: App, name: str, **changes: str) -> str:
     return app.file(text, name)
 
 
+class NotFound(BaseHTTPRequestHandler):
+    """Any other web server."""
+
+    def do_GET(self) -> None:
+        """Nothing is here."""
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
 @contextmanager
 def other_server() -> Iterator[int]:
     """The port of a web server that is no Kubernetes."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotFound) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
