@@ -249,8 +249,9 @@ def test_the_first_probe_after_the_delay_falls_on_a_tick(place: Place, measured:
     ticks = moments(told, "probe", path="ready")
 
     assert 2.9 <= late[0] - seconds_of(started) <= 9
-    phase = min((late[0] - tick) % 2 for tick in ticks[1:])
-    assert min(phase, 2 - phase) <= 0.8
+    # Both workers began at the pod's admission, so the ticks of the one tell those of the other
+    phases = [(late[0] - tick) % 2 for tick in ticks]
+    assert min(min(phase, 2 - phase) for phase in phases) <= 0.8
     measured("start to the first probe, delay 3 s, period 2 s", late[0] - moment(told, "start"), "s")
 
 
