@@ -33,7 +33,6 @@ STATEMENTS = {
     "K6": "An established TCP connection keeps its pod whatever the rules become.",
     "K7": "A UDP flow keeps its pod while that serves, terminating or not, and gets another when it serves no more.",
     "K9": "With affinity a client stays with one pod until that leaves the endpoints in use, then with another.",
-    "N5": "A kept connection that the server closes while it is idle is found dead by the client that uses it again.",
     "N9": "`Connection: close` in an answer makes a client come anew, after a whole answer and without a loss.",
     "N10": "Nobody answers for the address of a pod that is gone, and for half a minute nobody says so either: a new "
     "connection there meets silence.",
