@@ -35,6 +35,8 @@ STATEMENTS = {
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {
+    "E1": "Real: an Endpoints object (deprecated since 1.33) is written beside the slices. Embedded: slices only; "
+    "neither the data plane nor a release reads Endpoints.",
     "E7": "The embedded cluster has no DNS; its headless Services have the same slices. A release goes by slices only, "
     "and what a client keeps of a DNS answer (up to 30 s as clusters are usually set up) adds to the propagation.",
 }
