@@ -27,7 +27,7 @@ STATEMENTS = {
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {
     "M6": "From PATCH to the last connection to an old pod, 20 trials: embedded 0.07 s in the median, 0.20 s at most; "
-    "real 0.24 s and 1.02 s, on a bed where other Services changed, too: whose sync rests for a second delays all (K5). "
+    "real 0.24 s and 1.02 s, on a bed where other Services changed, too: the rest after a sync delays all (K5). "
     "A release waits for what its pods tell, not for a time.",
 }
 
