@@ -242,7 +242,7 @@ def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Dec
 def stuck(pods: Sequence[Pod]) -> str:
     """What keeps pods from starting that seldom passes by itself, to be told while one still waits; "" for nothing."""
     found = troubles_of([pod for pod in pods if _STUCK.match(pod.trouble())])
-    return f"; {found}" if found else ""
+    return f": {found}" if found else ""
 
 
 def troubles_of(pods: Sequence[Pod]) -> str:

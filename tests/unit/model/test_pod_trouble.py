@@ -30,7 +30,7 @@ def test_what_only_takes_its_time_is_not_told_while_one_waits() -> None:
     failing = waiting("b", "CrashLoopBackOff", "back-off 10s restarting failed container")
 
     assert stuck([starting]) == ""
-    assert stuck([starting, failing]) == "; b: CrashLoopBackOff: back-off 10s restarting failed container"
+    assert stuck([starting, failing]) == ": b: CrashLoopBackOff: back-off 10s restarting failed container"
 
 
 def test_pods_with_different_troubles_are_told_apart() -> None:

@@ -66,16 +66,20 @@ class App:
         self, *argv: str, stdin: str = "", limit_s: float = 120.0, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run segue to its end."""
-        return subprocess.run(
-            [str(BIN / "segue"), *argv],
-            env={**self.env, **(env or {})},
-            cwd=self.home,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=limit_s,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                [str(BIN / "segue"), *argv],
+                env={**self.env, **(env or {})},
+                cwd=self.home,
+                input=stdin,
+                text=True,
+                capture_output=True,
+                timeout=limit_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.stderr or b"").decode()
+            raise AssertionError(f"segue {' '.join(argv)} runs for {limit_s} s:\n{said}") from None
 
     def done(self, *argv: str, stdin: str = "") -> str:
         """What a command that must succeed has to say on standard output."""
