@@ -23,8 +23,10 @@ from tests.waiting import wait_until
 
 NAME = "test"
 LABEL = "app/name=test"
-V1, V2 = seed(), seed(version="v0.2")
-UNHEALTHY = seed(version="v0.9").replace("grace:v0.9", "grace:v0.2").replace("path: /health", "path: /nowhere")
+# A machine that is busy with other tests must not have the seed's containers restarted at their first late answer
+V1 = seed().replace("failureThreshold: 1", "failureThreshold: 9", 1)
+V2 = V1.replace("grace:v0.1", "grace:v0.2")
+UNHEALTHY = V2.replace("path: /health", "path: /nowhere")
 DEPLOYMENT, _, SERVICE = V1.partition("---")
 RATE = 60  # per second: over 7 arrivals for each of 3 pods are proof enough to end them early
 KINDS = "deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,leases"
@@ -50,6 +52,7 @@ class App:
 
     place: Place
     home: Path
+    started: list[Going] = field(default_factory=list)
 
     @property
     def env(self) -> dict[str, str]:
@@ -96,7 +99,7 @@ class App:
 
     def start(self, *argv: str) -> Going:
         """Start segue and go on."""
-        return Going(
+        going = Going(
             process=subprocess.Popen(
                 [str(BIN / "segue"), *argv],
                 env=self.env,
@@ -106,6 +109,14 @@ class App:
                 text=True,
             )
         )
+        self.started.append(going)
+        return going
+
+    def leave(self) -> None:
+        """End what a test that failed has left running."""
+        for going in self.started:
+            if going.process.returncode is None:
+                going.kill()
 
     @contextmanager
     def load(self, path: str = "/fast", rate: int = RATE) -> Iterator[Tally]:

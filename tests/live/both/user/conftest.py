@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from tests.live.both.world import Place
 
 
 @pytest.fixture
-def app(place: Place, tmp_path: Path) -> App:
+def app(place: Place, tmp_path: Path) -> Iterator[App]:
     """A user with an empty namespace."""
     home = tmp_path / "home"
     home.mkdir()
-    return App(place=place, home=home)
+    made = App(place=place, home=home)
+    yield made
+    made.leave()
 
 
 @pytest.fixture

@@ -188,7 +188,9 @@ def stopped(app: App) -> str:
     file = app.file(UNHEALTHY, "unhealthy.yaml")
     going = app.start("release", "-f", file)
     # However slow the machine is: the limit is set when the probes have failed
-    wait_until(lambda: "404" in app.place.kubectl("get", "events"), limit_s=60, every_s=0.2, what="a failed probe")
+    wait_until(
+        lambda: "statuscode: 404" in app.place.kubectl("get", "events"), limit_s=60, every_s=0.2, what="a failed probe"
+    )
     going.process.terminate()
     assert going.end()[0] == 130
     return error_of(app.segue("release", "-f", file, "--timeout", "1"), 8)
