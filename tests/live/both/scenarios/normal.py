@@ -10,9 +10,9 @@ For each act of the script:
 At the end the lives of all pods with their endpoints (lives.py), equal ones counted: which of three equal pods was
 first is chance.
 
-What may be coalesced: counts in statuses on their way (only what stands is told); a condition's reason that lasts for
-one sync of the controller (a new ReplicaSet made or found, a pause that is over), where another follows: a conflict of
-its write swallows it, as it swallows the progress of a rollout that has arrived in the same act; the order in which one
+What may be coalesced: counts in statuses on their way (only what stands is told); the reasons of a rollout on its way
+(a new ReplicaSet made, found, updated) and of a pause that is over, which last for one sync and which a conflict of
+its write swallows; that it was on its way, where it has arrived in the same act; the order in which one
 decision takes its notes off two ReplicaSets; what an error tells about moments (events, troubles of pods, process ids);
 whether an old pod was let go by evidence, by the timer or by the cap (a busy machine delays the evidence).
 Rule: a pure function; it reads no clock and knows no cluster.
@@ -41,8 +41,8 @@ from tests.live.both.scenarios.sights import Act, Sight, View, in_order
 _REVISION = "deployment.kubernetes.io/revision"
 _SIZES = ("deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas")
 _MEMORY = "segue.dev/release"
-_OF_ONE_SYNC = ("True (NewReplicaSetCreated)", "True (FoundNewReplicaSet)", "Unknown (DeploymentResumed)")
-_ON_THE_WAY = ("True (ReplicaSetUpdated)",)
+_STEPS = {"NewReplicaSetCreated", "FoundNewReplicaSet", "ReplicaSetUpdated"}
+_ON_ITS_WAY = "True (on its way)"
 _ARRIVED = "True (NewReplicaSetAvailable)"
 _SERVICE_OF = "kubernetes.io/service-name"
 
@@ -329,8 +329,8 @@ def _note_conditions(conditions: dict[str, Words], act: int, deployment: Obj) ->
         return
     for each in deployment.get("status", {}).get("conditions") or []:
         words = conditions.setdefault(f"deployment {name_of(deployment)} {each['type']}", Words())
-        word = f"{each['status']} ({each['reason']})"
-        words.unsay(act, *_OF_ONE_SYNC, *(_ON_THE_WAY if word == _ARRIVED else ()))
+        word = _ON_ITS_WAY if each["reason"] in _STEPS else f"{each['status']} ({each['reason']})"
+        words.unsay(act, "Unknown (DeploymentResumed)", *([_ON_ITS_WAY] if word == _ARRIVED else []))
         words.say(act, word)
 
 
