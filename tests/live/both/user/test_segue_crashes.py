@@ -71,10 +71,7 @@ def test_a_release_killed_at_each_of_its_steps_in_turn_still_arrives(serving: Ap
 @pytest.mark.states("kill -9")
 @pytest.mark.parametrize(
     "step",
-    [
-        pytest.param(step, marks=[] if step in {"detach ReplicaSet", "switch Service"} else [pytest.mark.full])
-        for step in STEPS
-    ],
+    [pytest.param(step, marks=[] if step == "detach ReplicaSet" else [pytest.mark.full]) for step in STEPS],
 )
 def test_a_release_killed_once_goes_on_with_the_same_command(serving: App, step: str) -> None:
     file = serving.file(V2)
