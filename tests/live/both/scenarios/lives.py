@@ -24,6 +24,7 @@ from segue.model.objects import Obj, labels_of, name_of
 from tests.live.both.scenarios.sights import Sight
 
 _IMAGE_TROUBLES = {"ErrImagePull", "ImagePullBackOff"}  # they take turns, as the back-off has it
+_BACK_OFF = "waits: CrashLoopBackOff"
 HASH = "pod-template-hash"
 
 
@@ -49,10 +50,18 @@ class Words:
             self.told.pop()
 
     def fold(self, act: int) -> None:
-        """Take the newest crash back where it is as the one before it."""
-        newest = [word for at, word in self.told[-4:] if at == act]
-        if len(newest) == 4 and newest[0] == newest[3] and newest[1] == "waits: CrashLoopBackOff":
-            del self.told[-2:]
+        """Rounds of the same crash after a back-off go, where they lead to nothing else in this act."""
+        words = self.of(act)
+        if _BACK_OFF not in words:
+            return
+        first = words.index(_BACK_OFF)
+        same = {words[first - 1], _BACK_OFF}
+        rest = words[first + 1 :]
+        if "Ready" in rest:
+            return
+        kept = words[: first + 1] + [word for word in rest if word not in same and not word.startswith("started again")]
+        others = [(at, word) for at, word in self.told if at != act]
+        self.told = sorted([*others, *((act, word) for word in kept)], key=lambda pair: pair[0])
 
     def of(self, act: int) -> list[str]:
         """The words of one act."""
@@ -97,6 +106,8 @@ class PodLife:
 
     def text(self) -> str:
         """The words; one sentence for a pod that was never wanted for long."""
+        for act in {at for at, _ in self.words.told}:
+            self.words.fold(act)
         words = [word for _, word in self.words.told]
         leaves = next((place for place, word in enumerate(words) if word.startswith("leaving")), None)
         acts = {act for act, _ in self.words.told}
@@ -139,7 +150,6 @@ class PodLife:
                     self._runs(act)
                 self.words.unsay(act, "not Ready")
                 self.words.say(act, f"exit {ended['exitCode']}")
-                self.words.fold(act)
                 self._ready, self._waits = False, ""
         if int(status.get("restartCount") or 0) > self._restarts:
             self._restarts = int(status["restartCount"])
