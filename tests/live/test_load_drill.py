@@ -78,3 +78,18 @@ def test_without_a_cluster_a_drill_says_how_to_start_one(cluster: Cluster, tmp_p
 
     assert done.returncode == 4
     assert "segue up" in done.stderr
+
+
+def test_pods_that_take_their_whole_grace_hold_no_drill_up(cluster: Cluster, tmp_path: Path) -> None:
+    """A stop signal in a process's first milliseconds meets no handler: the pod leaves when its grace is over (X6)."""
+    stubborn = seed(2).replace(
+        "image: host.org/images/grace:v0.1",
+        "image: host.org/images/grace:v0.1\n          env: [{name: IGNORE_TERM, value: '1'}]",
+    )
+    cluster.kubectl("apply", "-f", "-", stdin=stubborn)
+    cluster.wait_ready(2)
+
+    code, receipt = drilled(cluster, tmp_path, "baseline", "--rate", "300", "--for", "2s")
+
+    assert len([pod for pod in cluster.get("pods")["items"] if "deletionTimestamp" in pod["metadata"]]) == 2
+    assert (code, receipt["lost"]) == (0, 0)
