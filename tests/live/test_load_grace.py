@@ -93,5 +93,8 @@ def test_sigkill_ends_a_slow_request_without_an_answer(
     records = fire(plan, tmp_path, server, signal.SIGKILL)
     slow = [record for record in records if record.path == "/slow" and record.sent_s]
 
-    assert slow
-    assert {record.outcome for record in slow} == {Outcome.EMPTY_ANSWER}
+    outcomes = {record.outcome for record in slow}
+
+    assert Outcome.EMPTY_ANSWER in outcomes
+    # what the server had not read yet when it was killed is reset (N7)
+    assert outcomes <= {Outcome.EMPTY_ANSWER, Outcome.RESET_BEFORE_ANSWER}
