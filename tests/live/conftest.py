@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,38 +14,20 @@ from segue.host import embedded
 from segue.host.settings import ClusterSettings
 from segue.host.state import Running
 from segue.model.objects import Obj
+from tests.live.console import Console
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = ROOT / "examples" / "seed"
-BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Cluster(Console):
     """A running cluster and its kubectl."""
 
     state: Path
     running: Running
     env: dict[str, str]
-
-    def run(self, *argv: str, stdin: str = "", limit_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a command of the project or kubectl against this cluster."""
-        return subprocess.run(
-            [str(BIN / argv[0]), *argv[1:]],
-            env=self.env,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=limit_s,
-            check=False,
-        )
-
-    def kubectl(self, *argv: str, stdin: str = "", limit_s: float = 60.0) -> str:
-        """kubectl's standard output; AssertionError with its error where it fails."""
-        done = self.run("kubectl", *argv, stdin=stdin, limit_s=limit_s)
-        assert done.returncode == 0, f"kubectl {' '.join(argv)}: {done.stderr}"
-        return done.stdout
 
     def get(self, *argv: str) -> Obj:
         """`kubectl get ARGV -o json`, parsed."""

@@ -13,7 +13,8 @@ import pytest
 
 from segue.host import embedded
 from segue.model.objects import Obj
-from tests.live.conftest import BIN, Cluster, seed, start_cluster
+from tests.live.conftest import Cluster, seed, start_cluster
+from tests.live.console import BIN
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live

@@ -20,7 +20,8 @@ import yaml
 from segue.host import embedded
 from segue.host.starting import start_time
 from segue.model.objects import Obj
-from tests.live.conftest import BIN, ROOT
+from tests.live.conftest import ROOT
+from tests.live.console import BIN
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live

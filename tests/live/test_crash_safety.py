@@ -23,7 +23,8 @@ from segue.host.settings import ClusterSettings
 from segue.host.starting import start_time
 from segue.host.state import Running, must_run
 from segue.model.objects import Obj
-from tests.live.conftest import BIN, Cluster, seed, start_cluster
+from tests.live.conftest import Cluster, seed, start_cluster
+from tests.live.console import BIN
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import BIN, ROOT
+from tests.live.conftest import ROOT
+from tests.live.console import BIN
 from tests.live.demo_world import Demo, descendants, leftovers, networks
 from tests.waiting import wait_until
 

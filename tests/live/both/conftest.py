@@ -18,7 +18,8 @@ from segue.host.settings import ClusterSettings
 from segue.host.state import must_run
 from testbed.layout import bed
 from tests.live.both.manifests import PUPPET
-from tests.live.both.world import BIN, HERE, Place, World, client_env, doors
+from tests.live.both.world import HERE, Place, World, client_env, doors
+from tests.live.console import BIN
 from tests.waiting import wait_until
 
 _numbers = itertools.count(1)

@@ -223,10 +223,8 @@ def test_a_container_that_ends_by_itself_gets_no_hook(place: Place) -> None:
 def test_an_evicted_pod_gets_its_hook(place: Place) -> None:
     _, lifecycle = _observed(place)
     begin(place, manifests.pod("web", lifecycle=lifecycle))
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}}
 
-    code, told = place.world.call("POST", place.path("pods", "web", "eviction"), eviction)
-    assert code == 201, told
+    place.evict("web")
     place.wait_gone("pods", "web")
 
     assert len(moments(place.events_of("observer"), "hook")) == 1

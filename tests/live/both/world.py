@@ -24,9 +24,9 @@ from pathlib import Path
 from segue.host.state import Running
 from segue.model.objects import Obj
 from tests.live.both.manifests import PORT
+from tests.live.console import BIN, Console
 from tests.waiting import wait_until
 
-BIN = Path(sys.executable).parent
 HERE = Path(__file__).resolve().parent
 _GROUPS = {
     "deployments": "/apis/apps/v1",
@@ -129,7 +129,7 @@ class Watched:
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class Place(Console):
     """A namespace of a test's own."""
 
     world: World
@@ -137,24 +137,6 @@ class Place:
     env: dict[str, str]
 
     # -- commands ----------------------------------------------------------------------------------------------------
-
-    def run(self, *argv: str, stdin: str = "", limit_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run kubectl, segue or python against this namespace."""
-        return subprocess.run(
-            [str(BIN / argv[0]), *argv[1:]],
-            env=self.env,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=limit_s,
-            check=False,
-        )
-
-    def kubectl(self, *argv: str, stdin: str = "", limit_s: float = 60.0) -> str:
-        """kubectl's standard output; AssertionError with its error where it fails."""
-        done = self.run("kubectl", *argv, stdin=stdin, limit_s=limit_s)
-        assert done.returncode == 0, f"kubectl {' '.join(argv)}: {done.stderr}"
-        return done.stdout
 
     def from_client(self, *argv: str) -> list[str]:
         """The command line that runs `argv` in the client's network."""
@@ -197,6 +179,12 @@ class Place:
         code, told = self.world.call("DELETE", self.path(resource, name), body)
         assert code in (200, 202), told
         return told
+
+    def evict(self, pod: str) -> None:
+        """Ask for an eviction as kubectl drain does; AssertionError where it is refused."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        code, told = self.world.call("POST", self.path("pods", pod, "eviction"), eviction)
+        assert code == 201, told
 
     @contextmanager
     def watch(self, resource: str) -> Iterator[Watched]:

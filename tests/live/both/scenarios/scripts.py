@@ -5,6 +5,7 @@ from __future__ import annotations
 from segue.model.objects import Obj, name_of
 from tests.live.both import manifests
 from tests.live.both.scenarios.stage import Stage
+from tests.live.both.world import is_ready
 
 GENTLE = "term=0.5"  # the listener closes at SIGTERM, the process ends half a second later
 HELD = "ready=503,term=0.5"  # it becomes Ready when a script pulls its string
@@ -61,13 +62,8 @@ def let_one_be_ready(stage: Stage, version: str) -> None:
     """One pod of a version that is held becomes Ready."""
     held = next(pod for pod in stage.pods(version) if not _is_let(pod, stage))
     stage.pull(held, ready="200")
-    stage.wait("it to be Ready", lambda view: _ready(view.one("pods", name_of(held))))
+    stage.wait("it to be Ready", lambda view: is_ready(view.one("pods", name_of(held))))
 
 
 def _is_let(pod: Obj, stage: Stage) -> bool:
-    return _ready(stage.view.one("pods", name_of(pod)))
-
-
-def _ready(pod: Obj) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return is_ready(stage.view.one("pods", name_of(pod)))

@@ -26,7 +26,8 @@ from tests.live.both.manifests import PORT
 from tests.live.both.scenarios.differences import as_embedded
 from tests.live.both.scenarios.normal import tale
 from tests.live.both.scenarios.sights import RESOURCES, Act, Said, Sight, View
-from tests.live.both.world import BIN, Place, Watched, is_ready
+from tests.live.both.world import Place, Watched, is_ready
+from tests.live.console import BIN
 from tests.waiting import wait_until
 
 EXPECTED = Path(__file__).resolve().parent / "expected"

@@ -10,7 +10,7 @@ import pytest
 from segue.model.objects import name_of
 from tests.live.both.scenarios.scripts import GENTLE, HELD, change, let_one_be_ready, running, web
 from tests.live.both.scenarios.stage import Stage, is_pinned, memory_of, ready_endpoints, restarts, scenario
-from tests.live.both.scenarios.test_releases import detached, file_of
+from tests.live.both.scenarios.test_releases import detached, file_of, held_release
 
 pytestmark = pytest.mark.live
 
@@ -86,9 +86,7 @@ def test_a_release_killed_while_the_old_pods_end_leaves_no_trace_after_the_same_
 def test_a_release_stopped_by_hand_is_aborted(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet, and Ctrl-C")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         os.kill(process.pid, signal.SIGINT)
         stage.ended("release", process)
     stage.act("segue abort")
@@ -100,9 +98,7 @@ def test_a_release_stopped_by_hand_is_aborted(stage: Stage) -> None:
 def test_an_old_pod_deleted_during_a_release_is_replaced_in_its_version(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("an old pod is deleted")
         stage.kubectl("delete", "pod", name_of(stage.pods("v1")[0]), "--wait=false")
         stage.wait("it to leave", lambda view: any(leaving(pod) for pod in view.all("pods")))
@@ -118,14 +114,9 @@ def test_an_old_pod_deleted_during_a_release_is_replaced_in_its_version(stage: S
 def test_an_old_pod_evicted_during_a_release_is_replaced_in_its_version(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("an old pod is evicted")
-        pod = name_of(stage.pods("v1")[0])
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-        code, told = stage.place.world.call("POST", stage.place.path("pods", pod, "eviction"), eviction)
-        assert code == 201, told
+        stage.place.evict(name_of(stage.pods("v1")[0]))
         stage.wait("it to leave", lambda view: any(leaving(each) for each in view.all("pods")))
         stage.ready(2, "v1")
         stage.act("the new pods become Ready")
@@ -139,9 +130,7 @@ def test_an_old_pod_evicted_during_a_release_is_replaced_in_its_version(stage: S
 def test_a_new_pod_deleted_during_a_release_is_awaited_again(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("one new pod becomes Ready, the other is deleted")
         let_one_be_ready(stage, "v2")
         other = next(pod for pod in stage.pods("v2") if name_of(pod) not in ready_pods(stage))
@@ -158,9 +147,7 @@ def test_a_new_pod_deleted_during_a_release_is_awaited_again(stage: Stage) -> No
 def test_a_new_pod_that_exits_during_a_release_is_awaited_again(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("a new pod exits")
         stage.exits(stage.pods("v2")[0], 3)
         stage.wait("a restart", lambda view: any(restarts(pod) for pod in view.all("pods")))
@@ -176,9 +163,7 @@ def test_a_new_pod_that_exits_during_a_release_is_awaited_again(stage: Stage) ->
 def test_somebody_who_changes_the_template_during_a_release_stops_it(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("a third version by kubectl")
         change(stage, "v3", GENTLE)
         stage.ended("release", process)
@@ -191,9 +176,7 @@ def test_somebody_who_changes_the_template_during_a_release_stops_it(stage: Stag
 def test_somebody_who_takes_the_pin_off_during_a_release_sees_it_come_back(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("the pin is taken off")
         patch = [{"op": "remove", "path": "/spec/selector/pod-template-hash"}]
         stage.place.patch("services", "web", patch, kind="application/json-patch+json")

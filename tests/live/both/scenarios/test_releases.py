@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from segue.model.objects import Obj
@@ -118,9 +122,7 @@ def test_a_scale_up_and_down_by_segue_takes_each_pod_out_of_traffic_first(stage:
 def test_a_release_while_somebody_scales_brings_as_many_as_are_wanted(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release of pods that are not Ready yet")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
-        detached(stage)
-        running(stage, 2, "v2")
+    with held_release(stage) as process:
         stage.act("kubectl scale to 3")
         stage.kubectl("scale", "deployment/web", "--replicas=3")
         stage.ready(3, "v1")
@@ -191,3 +193,12 @@ def test_a_recreate_deployment_is_released_without_a_gap(stage: Stage) -> None:
 def detached(stage: Stage) -> None:
     """Wait until a release has let the old ReplicaSet go and taken its brake off: nothing but new pods is awaited."""
     stage.wait("the release to wait for its new pods", lambda view: memory_of(view, "web").get("new_hash"))
+
+
+@contextmanager
+def held_release(stage: Stage) -> Iterator[subprocess.Popen[str]]:
+    """A release of two pods of v2 that runs while the block does, and waits: they become Ready one by one when let."""
+    with stage.segue_running("release", "-f", file_of(stage, "v2", 2, strings=HELD)) as process:
+        detached(stage)
+        running(stage, 2, "v2")
+        yield process

@@ -43,10 +43,7 @@ def test_all_pods_deleted_at_once_leave_the_service_to_the_leaving_ones(stage: S
 def test_an_evicted_pod_is_marked_deleted_and_replaced(stage: Stage) -> None:
     web(stage)
     stage.act("one pod is evicted")
-    pod = name_of(stage.pods()[0])
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-    code, told = stage.place.world.call("POST", stage.place.path("pods", pod, "eviction"), eviction)
-    assert code == 201, told
+    stage.place.evict(name_of(stage.pods()[0]))
     stage.rolled_out("web", 3)
 
 

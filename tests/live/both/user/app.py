@@ -17,8 +17,9 @@ from http.client import HTTPException
 from pathlib import Path
 
 from segue.model.objects import Obj
-from tests.live.both.world import BIN, Place
+from tests.live.both.world import Place
 from tests.live.conftest import seed
+from tests.live.console import BIN
 from tests.waiting import wait_until
 
 NAME = "test"

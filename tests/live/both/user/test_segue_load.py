@@ -11,8 +11,8 @@ import pytest
 from segue.model.objects import Obj
 from tests.live.both import manifests
 from tests.live.both.user.app import NAME, App
-from tests.live.both.world import BIN
 from tests.live.conftest import ROOT
+from tests.live.console import BIN
 
 pytestmark = pytest.mark.live
 
