@@ -9,6 +9,8 @@ is not live. Where bytes cannot be seen, an established connection counts as liv
 Rule 3: the kubelet's probes are connections too. They are taken out by their rhythm (P2: fixed period and phase),
 never by their number alone, and never where the source is seen and is not the node. What is left: where sources
 cannot be seen, a client as rare as a probe passes for one until the probe's own period has gone round.
+Rule 4: a pod that was looked at too late to have a rhythm of its own has that of its siblings, the slowest of them:
+kube-proxy takes any ready endpoint, so whoever sends to one sends to each. Not where a client keeps to its pod.
 Never asks the time and never opens anything.
 """
 
@@ -57,6 +59,7 @@ class Receiver:
     probe_periods_s: tuple[float, ...] = ()
     node_addresses: frozenset[str] = frozenset()
     nodes: int = 1
+    siblings: str = ""  # equal for pods that every sender is spread over evenly; "" where none are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +197,11 @@ class Watch:
         """Connections to ports that a Service targets, from outside the pod (C5)."""
         return [connection for connection in connections if self._is_served(connection.local_port, connection.remote)]
 
-    def judge(self, now_s: float, since_s: float, policy: Policy) -> Evidence:
-        """The evidence at `now_s`, for a pod that lost its traffic at `since_s` (the switch)."""
+    def judge(self, now_s: float, since_s: float, policy: Policy, siblings_s: float = math.inf) -> Evidence:
+        """The evidence at `now_s`, for a pod that lost its traffic at `since_s` (the switch).
+
+        `siblings_s` is how long its siblings' senders must have been silent: for a pod that could not learn its own.
+        """
         if self.last is None or self.began_s is None:
             return NOTHING_SEEN
         arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
@@ -204,6 +210,8 @@ class Watch:
         silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, since_s, policy)
+        if math.isinf(window_s) and since_s - self.began_s < siblings_s:
+            window_s = siblings_s
         live = self._live(now_s, policy)
         enough = window_s <= policy.timer_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
@@ -223,6 +231,16 @@ class Watch:
             arrivals=sum(one.count for one in arrived if one.at_s > since_s),
             peers=tuple(f"{connection.remote}:{connection.remote_port}" for connection in live),
         )
+
+    def window_s(self, since_s: float, policy: Policy) -> float | None:
+        """How long its own senders must be silent, infinite where one is too rare; None where it saw too little."""
+        if self.began_s is None:
+            return None
+        arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
+        last_s = max((one.at_s for one in arrived), default=self.began_s)
+        found_s = self._window_s(arrived, self._rate(arrived, last_s), since_s, policy)
+        saw_enough = since_s - self.began_s >= policy.timer_s
+        return found_s if saw_enough or math.isfinite(found_s) else None
 
     def _rate(self, arrived: Sequence[Arrived], last_s: float) -> float:
         assert self.began_s is not None

@@ -11,6 +11,7 @@ again for it, and a failing source never ends a pod early.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -210,6 +211,13 @@ class Collector:
         since = now_s if since_s is None else since_s
         return {name: self._judged(name, watch, now_s, since) for name, watch in self.watches.items()}
 
+    def _siblings_s(self, watch: Watch, since_s: float) -> float:
+        """The longest silence that a sibling's senders need; infinite where there is none that knows."""
+        mine = watch.receiver.siblings
+        others = [one for one in self.watches.values() if one is not watch and one.receiver.siblings == mine != ""]
+        known = [window_s for one in others if (window_s := one.window_s(since_s, self.policy)) is not None]
+        return max(known, default=math.inf)
+
     def _judged(self, name: str, watch: Watch, now_s: float, since_s: float) -> Evidence:
         if watch.last is None:
             return replace(NOTHING_SEEN, trouble=self._trouble(name))
@@ -217,7 +225,9 @@ class Collector:
         if stale_s > STALE_S and now_s - since_s > STALE_S:
             why = self._trouble(name) or f"{watch.last.source} has not answered for {stale_s:.0f} s"
             return replace(NOTHING_SEEN, trouble=why)
-        return watch.judge(now_s, since_s, self.policy)
+        own_s = watch.window_s(since_s, self.policy)
+        siblings_s = self._siblings_s(watch, since_s) if own_s is None else math.inf
+        return watch.judge(now_s, since_s, self.policy, siblings_s)
 
     def _trouble(self, name: str) -> str:
         if name in self.failed:
@@ -267,4 +277,5 @@ def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:
         probe_periods_s=tuple(probe.period_s for probe in pod.probes()),
         node_addresses=frozenset({host, gateway}),
         nodes=max(1, len({one.node for one in snapshot.pods if one.node})),
+        siblings=pod.pod_hash if all(service.spreads for service in snapshot.services) else "",
     )

@@ -410,6 +410,12 @@ class Service:
         """spec.ports."""
         return cast("list[Obj]", self.obj["spec"].get("ports") or [])
 
+    @property
+    def spreads(self) -> bool:
+        """Whether each new connection may go to any of its ready pods: no affinity (K9), and no client that chooses."""
+        spec = self.obj["spec"]
+        return bool(spec.get("sessionAffinity", "None") == "None" and spec.get("clusterIP") != "None")
+
     def selects_pod(self, labels: Mapping[str, str]) -> bool:
         """Whether it selects a pod with these labels now."""
         return selects(self.selector, labels)

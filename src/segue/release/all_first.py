@@ -315,7 +315,8 @@ def drain(plan: Plan, snapshot: Snapshot, pod_hash: str) -> tuple[PodDrained, ..
         evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)
         end = ended(evidence, now_s=snapshot.now_s, since_s=since_s, policy=plan.policy)
         if end is None:
-            waiting = waiting or f"{pod.name}: {evidence.because}"
+            seen = evidence.because if pod.name in snapshot.evidence else "nobody has looked yet"
+            waiting = waiting or f"{pod.name}: {seen}"
             continue
         found.append(
             PodDrained(pod=pod.name, version=pod_hash, reason=end.reason, because=end.because, source=evidence.source)

@@ -6,6 +6,9 @@ test. With an image that can exec and with one that cannot.
 
 The seed's probes restart a container that is silent for one second. On a machine that is that busy with other things a
 measurement is void (Kubernetes lost the requests, M2), and is taken again.
+
+Pods whose first probe comes when they already listen are Ready 3 s after they were made, others 10 s later (P2): such a
+short window sees fewer than 10,000 requests on two cores. It must lose nothing either, and is not one of the ten.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ PINNED_RATE = 300.0  # a machine that is slower than this loses by the seed's ow
 IMAGES = pytest.mark.parametrize(("image", "source"), [("grace", "exec"), ("grace-static", "ephemeral")])
 VERSIONS = ("v0.1", "v0.2")
 VOID_MAX = 3
+SHORT_MAX = 10
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +68,14 @@ def test_a_release_loses_nothing_and_says_by_what_evidence(site: Site, image: st
 
 @IMAGES
 @pytest.mark.full
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1500)
 def test_ten_releases_in_a_row_lose_nothing(site: Site, image: str, source: str) -> None:
     deploy_afresh(site, seed_manifest("v0.1", image=image))
-    for number in range(10):
+    counted = 0
+    for number in range(10 + SHORT_MAX):
         measured = released(site, image, VERSIONS[(number + 1) % 2])
         hold(measured, source)
-        assert measured.sent >= 10_000, measured.line()
+        counted += measured.sent >= 10_000
+        if counted == 10:
+            return
+    pytest.fail(f"only {counted} of {10 + SHORT_MAX} releases saw 10,000 requests")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pytest
@@ -214,3 +215,58 @@ def test_a_counter_that_goes_backwards_while_counting_wants_a_whole_look() -> No
     watch.count(Count(at_s=12.3, read_s=12.3, passive_opens=0))
 
     assert judged(watch, 12.4).verdict is Verdict.BUSY
+
+
+# -- pods that were looked at too late ---------------------------------------------------------------------------------
+
+
+def late(*, began_s: float, until_s: float, arrivals: Iterable[float] = ()) -> Watch:
+    """A pod whose samples begin at a moment."""
+    watch = Watch(receiver=Receiver(ports=frozenset({PORT})))
+    moments = sorted(arrivals)
+    for tick in range(round(began_s * 10), round(until_s * 10) + 1):
+        opens = sum(moment <= tick / 10 for moment in moments)
+        watch.note(Sample(at_s=tick / 10, passive_opens=opens, connections=(), source="ephemeral"))
+    return watch
+
+
+def test_a_pod_seen_too_late_has_the_rhythm_of_its_siblings() -> None:
+    sibling = watched(steady(100, SWITCH_S), until_s=12.6)
+    windows_s = sibling.window_s(SWITCH_S, POLICY)
+    watch = late(began_s=10.5, until_s=12.6)
+    assert windows_s is not None
+    assert watch.window_s(SWITCH_S, POLICY) is None
+
+    found = watch.judge(12.6, SWITCH_S, POLICY, windows_s)
+    assert found.verdict is Verdict.QUIET
+    assert found.silent_s == pytest.approx(2.1), "only what was looked at counts as silence"
+    assert watch.judge(12.6, SWITCH_S, POLICY).verdict is Verdict.UNKNOWN
+
+
+def test_it_waits_as_long_as_they_need() -> None:
+    windows_s = watched(steady(4, SWITCH_S), until_s=12.0).window_s(SWITCH_S, POLICY)
+    assert windows_s is not None
+    watch = late(began_s=10.5, until_s=14.5)
+
+    assert POLICY.quiet_min_s < windows_s < POLICY.timer_s
+    assert watch.judge(10.5 + windows_s - 0.2, SWITCH_S, POLICY, windows_s).verdict is Verdict.BUSY
+    assert watch.judge(10.5 + windows_s + 0.2, SWITCH_S, POLICY, windows_s).verdict is Verdict.QUIET
+
+
+def test_what_comes_to_it_itself_still_counts() -> None:
+    watch = late(began_s=10.5, until_s=12.6, arrivals=[11.55])
+    found = watch.judge(12.6, SWITCH_S, POLICY, 0.2)
+
+    assert found.verdict is Verdict.BUSY
+    assert found.silent_s == pytest.approx(1.0)
+
+
+def test_a_pod_that_was_looked_at_for_long_enough_and_saw_nobody_has_no_rhythm_to_borrow() -> None:
+    watch = watched([], until_s=12.6)
+
+    assert watch.judge(12.6, SWITCH_S, POLICY, 0.2).verdict is Verdict.UNKNOWN
+    assert watch.window_s(SWITCH_S, POLICY) == math.inf, "it says so itself: nobody may borrow from it"
+
+
+def test_one_sender_too_rare_to_judge_is_too_rare_for_the_siblings_too() -> None:
+    assert watched(steady(0.1, SWITCH_S), until_s=12.0).window_s(SWITCH_S, POLICY) == math.inf

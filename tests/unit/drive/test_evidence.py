@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import pytest
 
 from segue.drain.judge import Evidence, Policy, ended
-from segue.drain.samples import ProcText
+from segue.drain.samples import ProcText, Sample
 from segue.drive.evidence import Collector
 from segue.drive.flow import Answer, Ask, Calls, Flow, Progress, ReadPods
 from segue.model.http import ApiRequest, ApiResponse
@@ -251,3 +253,30 @@ def test_the_counters_of_a_host_network_pod_are_the_nodes_and_not_asked() -> Non
 
     assert sources.asked == []
     assert collector.evidence(12.2, 10.0) == {}
+
+
+def seen_late(service: Obj) -> Evidence:
+    """Of two old pods of a version one was looked at in time, the other half a second after the switch."""
+    other: Obj = {**POD, "metadata": {**POD["metadata"], "name": "web-2"}}
+    both = replace(
+        snapshot(), pods=(Pod(obj=POD), Pod(obj=other)), services=(Service(obj={**SERVICE, "spec": service}),)
+    )
+    collector = Collector(namespace="shop", policy=Policy(), node_path=False)
+    collector.broken = {("web-1", "web"), ("web-2", "web")}
+    Sources().run(collector.sample(both.pods, both, 0.0), 0.0)
+    for tick in range(125):
+        at_s, opens = tick / 10, min(tick, 100) * 10
+        for name, begins_s in (("web-1", 0.0), ("web-2", 10.2)):
+            if at_s >= begins_s:
+                sample = Sample(at_s=at_s, passive_opens=opens, connections=(), source="ephemeral")
+                collector.watches[name].note(sample)
+    return collector.evidence(12.4, 10.0)["web-2"]
+
+
+def test_a_pod_seen_after_the_switch_only_is_judged_by_its_siblings_rhythm() -> None:
+    assert seen_late(SERVICE["spec"]).verdict == "quiet"
+
+
+@pytest.mark.parametrize("choice", [{"sessionAffinity": "ClientIP"}, {"clusterIP": "None"}], ids=["sticky", "headless"])
+def test_where_clients_keep_to_a_pod_its_siblings_say_nothing_about_it(choice: Obj) -> None:
+    assert seen_late({**SERVICE["spec"], **choice}).verdict == "not enough evidence"
