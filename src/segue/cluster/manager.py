@@ -13,9 +13,11 @@ from typing import Protocol
 
 from segue.cluster.controllers.contract import Controller, Later, Refusal
 from segue.cluster.controllers.deployment.controller import DeploymentController
+from segue.cluster.controllers.disruption import DisruptionController
 from segue.cluster.controllers.endpointslice import EndpointSliceController
 from segue.cluster.controllers.garbage import GarbageCollector
 from segue.cluster.controllers.namespaces import NamespaceController
+from segue.cluster.controllers.nodelife import NodeLifecycleController
 from segue.cluster.controllers.replicaset import ReplicaSetController
 from segue.cluster.controllers.scheduler import Scheduler
 from segue.cluster.store import Store, StoreEvent
@@ -188,4 +190,6 @@ def _loops(chance: Chance, settings: Settings) -> list[_Loop]:
         _Loop(DeploymentController(), settings.deployment_delay_s),
         _Loop(GarbageCollector(), settings.garbage_delay_s),
         _Loop(NamespaceController(), settings.namespace_delay_s),
+        _Loop(DisruptionController()),
+        _Loop(NodeLifecycleController()),
     ]

@@ -39,6 +39,7 @@ from segue.host.journal import SqliteJournal
 from segue.host.network.plane import PlaneSettings
 from segue.host.network.surroundings import Surroundings, Tools, surroundings
 from segue.host.node.door import NodeDoor
+from segue.host.node.heart import Heart
 from segue.host.node.imagemap import load_image_map
 from segue.host.node.runner import NodeBody, NodeRunner
 from segue.host.reconciling import ManagerRunner
@@ -110,11 +111,13 @@ class _Cluster:
             registry = Registry(
                 self._store, self._clock, self._chance, RegistrySettings(service_cidr=around.service_cidr)
             )
-            self._register_node(registry, around)
+            heart = Heart(self._register_node(registry, around), self._store, registry, self._clock)
+            stack.callback(heart.stop)
             node = self._node(registry, around)
             manager = self._manager(registry)
             api = await self._api(stack, registry, NodeDoor(node), around)
             await node.start()
+            heart.start()
             stack.push_async_callback(node.stop)
             await around.plane.start()
             await around.open_relay()
@@ -134,7 +137,7 @@ class _Cluster:
         plane = PlaneSettings(node=self._settings.node_name, rhythm=rhythm)
         return await surroundings(self._mode, self._doorman, tools, plane)
 
-    def _register_node(self, registry: Registry, around: Surroundings) -> None:
+    def _register_node(self, registry: Registry, around: Surroundings) -> Obj:
         facts = NodeFacts(
             name=self._settings.node_name,
             ip=around.node_ip,
@@ -146,7 +149,7 @@ class _Cluster:
         node = node_object(facts, self._clock.now_s())
         known = self._store.get(Ref(resource="nodes", namespace="", name=facts.name)) or registry.create("nodes", node)
         current = {**known, "status": node["status"]}
-        registry.update("nodes", current, subresource="status")
+        return registry.update("nodes", current, subresource="status")
 
     def _node(self, registry: Registry, around: Surroundings) -> NodeRunner:
         settings = NodeSettings(

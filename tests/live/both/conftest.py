@@ -5,18 +5,23 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from segue.cluster.node.heartbeat import STOPPED
 from segue.host import embedded
 from segue.host.settings import ClusterSettings
 from segue.host.state import must_run
-from testbed.layout import bed
+from testbed.layout import NODE_NAME, bed
+from testbed.starting import read_started
+from testbed.status import status
 from tests.live.both.manifests import PUPPET
 from tests.live.both.world import HERE, Place, World, client_env, doors
 from tests.live.console import BIN
@@ -46,17 +51,21 @@ def _embedded(home: Path) -> Iterator[World]:
     images = home / "images.yaml"
     images.write_text(_IMAGE_MAP)
     state = home / "default"
-    running = embedded.start(state, ClusterSettings(image_maps=(str(images),)), with_me=True)
+    settings = ClusterSettings(image_maps=(str(images),))
+    running = embedded.start(state, settings, with_me=True)
     try:
         with doors(state, state / "kubeconfig") as (door, port):
-            yield World(
+            made = World(
                 label="embedded",
                 state=state,
                 kubeconfig=state / "kubeconfig",
                 running=running,
                 door=door,
                 api_port=port,
+                node=settings.node_name,
+                stop_kubelet=lambda stop: made.annotate_node(STOPPED, "stopped" if stop else None),
             )
+            yield made
     finally:
         embedded.stop(state)
 
@@ -64,25 +73,34 @@ def _embedded(home: Path) -> Iterator[World]:
 def _real() -> Iterator[World]:
     here = bed()
     running = must_run(here.state)
+
+    def stop_kubelet(stop: bool) -> None:
+        found = status(here)
+        assert found is not None
+        kubelet = next(part for part in found.parts if part.name == "kubelet")
+        os.kill(kubelet.pid, signal.SIGSTOP if stop else signal.SIGCONT)
+
     with doors(here.state, here.kubeconfig) as (door, port):
         made = World(
-            label="real", state=here.state, kubeconfig=here.kubeconfig, running=running, door=door, api_port=port
-        )
-        version = made.call("GET", "/version")[1]
-        _import_puppets(here.state)
-        yield World(
-            label=f"real-{version['major']}.{version['minor']}",
+            label="real",
             state=here.state,
             kubeconfig=here.kubeconfig,
             running=running,
             door=door,
             api_port=port,
+            node=NODE_NAME,
+            stop_kubelet=stop_kubelet,
         )
+        version = made.call("GET", "/version")[1]
+        _import_puppets(here.state)
+        started = read_started(here)
+        proxy = f"-{started.proxy}" if started is not None and started.proxy != "nftables" else ""
+        yield replace(made, label=f"real-{version['major']}.{version['minor']}{proxy}")
 
 
 def _import_puppets(state: Path) -> None:
-    """Bring the puppet's images to the node, once for all test processes and for each text of the puppet."""
-    stamp = state / f"puppet-{zlib.crc32((HERE / 'puppet' / 'puppet.py').read_bytes()):x}"
+    """Bring the puppet's images to the node, once for all test processes, each text of the puppet and each start."""
+    stamp = state / "data" / f"puppet-{zlib.crc32((HERE / 'puppet' / 'puppet.py').read_bytes()):x}"
     with (state / "puppet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists():

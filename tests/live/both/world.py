@@ -33,6 +33,7 @@ _GROUPS = {
     "replicasets": "/apis/apps/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
 }
 _STRATEGIC = "application/strategic-merge-patch+json"
 
@@ -47,6 +48,8 @@ class World:
     running: Running
     door: socket.socket  # hands out sockets of the client's network
     api_port: int  # of a `kubectl proxy` on loopback
+    node: str
+    stop_kubelet: Callable[[bool], None]  # stops it without ending it (True), or lets it go on
 
     @property
     def node_ip(self) -> str:
@@ -66,6 +69,39 @@ class World:
         self.door.sendall(b"u" if kind == socket.SOCK_DGRAM else b"t")
         _, descriptors, _, _ = socket.recv_fds(self.door, 1, 1)
         return socket.socket(fileno=descriptors[0])
+
+    @contextmanager
+    def silent_kubelet(self) -> Iterator[None]:
+        """While the block runs the kubelet does and says nothing; containers and connections are left alone."""
+        self.stop_kubelet(True)
+        try:
+            yield
+        finally:
+            self.stop_kubelet(False)
+
+    @contextmanager
+    def cordoned(self) -> Iterator[None]:
+        """While the block runs the node takes no more pods."""
+        self._let_in(False)
+        try:
+            yield
+        finally:
+            self.uncordon()
+
+    def uncordon(self) -> None:
+        """The node takes pods again."""
+        self._let_in(True)
+
+    def annotate_node(self, key: str, value: str | None) -> None:
+        """Write an annotation of the node, or take it off."""
+        self._patch_node({"metadata": {"annotations": {key: value}}})
+
+    def _let_in(self, wanted: bool) -> None:
+        self._patch_node({"spec": {"unschedulable": None if wanted else True}})
+
+    def _patch_node(self, patch: Obj) -> None:
+        code, told = self.call("PATCH", f"/api/v1/nodes/{self.node}", patch, "application/merge-patch+json")
+        assert code == 200, told
 
 
 @contextmanager

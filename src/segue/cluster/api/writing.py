@@ -10,7 +10,9 @@ from segue.cluster.api.images import Complaint, image_warnings
 from segue.cluster.api.reading import Reader
 from segue.cluster.api.results import Answer
 from segue.cluster.api.routes import Route
+from segue.cluster.controllers import disruption
 from segue.cluster.deletion import Deletion, Propagation
+from segue.cluster.eviction import evict
 from segue.cluster.kinds import Kind, kind_of
 from segue.cluster.refusals import (
     Cause,
@@ -26,7 +28,7 @@ from segue.cluster.registry import FieldValidation, Options, Patch, Registry, Su
 from segue.cluster.store import Store
 from segue.model.errors import StatusError
 from segue.model.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ApiRequest
-from segue.model.objects import Obj, Ref, is_terminating, name_of, namespace_of, rfc3339, uid_of
+from segue.model.objects import Obj, Ref, is_terminating, labels_of, name_of, namespace_of, rfc3339, uid_of
 
 _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 _OPTIONS = {"PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
@@ -146,13 +148,22 @@ class Writer:
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
     def _evict(self, route: Route, obj: Obj, options: Options) -> Obj:
-        """An eviction without budgets: B1's plain delete with the pod's own grace, or the one that is asked."""
+        """B1: the one call that asks the budgets; then a delete with the pod's own grace, or the one asked for."""
         if name_of(obj) != route.name:
             raise bad_request("name in URL does not match name in Eviction object")
         how = _options_of(obj.get("deleteOptions") or {})
         ref = Ref(resource="pods", namespace=route.namespace, name=route.name)
+        pod = self._registry.read(ref)
+        budgets = [
+            budget
+            for budget in self._store.all_of(disruption.RESOURCE)
+            if namespace_of(budget) == route.namespace and disruption.protects(budget, labels_of(pod))
+        ]
+        granted = evict(pod, budgets, self._registry.now_s())
         dry_run = options.dry_run or how.dry_run
         if not dry_run:
+            if granted.budget is not None:
+                self._registry.update(disruption.RESOURCE, granted.budget, subresource="status")
             self._mark_disrupted(ref)
         self._registry.delete_with(
             ref, Deletion(grace_s=how.grace_s, uid=how.uid, version=how.version, dry_run=dry_run)

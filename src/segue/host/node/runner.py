@@ -2,6 +2,9 @@
 
 Status writes are guarded by resourceVersion; where somebody else wrote in between, the agent is given the newer object
 and decides again. Events are said last: nobody's readiness waits for them.
+
+An agent that somebody has stopped (an annotation of its Node) does nothing and hears nothing, while its containers run
+on; when it is let go on it takes up what happened meanwhile, in order.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -32,6 +37,7 @@ from segue.cluster.node.effects import (
     WriteStatus,
     Written,
 )
+from segue.cluster.node.heartbeat import is_stopped
 from segue.cluster.store import Store, StoreEvent
 from segue.cluster.writes import Delete, Say, Update, Write
 from segue.host.doors import PodNetwork
@@ -81,6 +87,8 @@ class NodeRunner:
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
         self._runs = False
+        self._is_stopped = False
+        self._missed: list[Callable[[], None]] = []
 
     async def start(self) -> None:
         """Start the fork server, take up the pods that the store holds, and follow the store from now on."""
@@ -104,13 +112,31 @@ class NodeRunner:
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def _on_event(self, event: StoreEvent) -> None:
+        if event.ref.resource == "nodes" and event.ref.name == self.agent.node_name:
+            self._stop_or_go_on(event)
         if event.ref.resource == "pods":
-            self.agent.on_pod(event.obj, self.body.clock.now_s(), gone=event.kind == "DELETED")
-            self._soon()
+            self._hear(partial(self._see, event))
+
+    def _see(self, event: StoreEvent) -> None:
+        self.agent.on_pod(event.obj, self.body.clock.now_s(), gone=event.kind == "DELETED")
 
     def _told(self, effect_id: int, result: Result, last: bool) -> None:
         if self._runs:
-            self.agent.on_result(effect_id, result, last=last)
+            self._hear(partial(self.agent.on_result, effect_id, result, last=last))
+
+    def _hear(self, what: Callable[[], None]) -> None:
+        if self._is_stopped:
+            self._missed.append(what)
+        else:
+            what()
+            self._soon()
+
+    def _stop_or_go_on(self, event: StoreEvent) -> None:
+        self._is_stopped = event.kind != "DELETED" and is_stopped(event.obj)
+        if not self._is_stopped:
+            missed, self._missed = self._missed, []
+            for what in missed:
+                self._hear(what)
             self._soon()
 
     def _soon(self) -> None:
@@ -122,7 +148,7 @@ class NodeRunner:
 
     def _turn(self) -> None:
         self._is_due = False
-        if not self._runs:
+        if not self._runs or self._is_stopped:
             return
         if self._timer is not None:
             self._timer.cancel()

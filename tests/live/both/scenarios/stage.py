@@ -45,6 +45,7 @@ class Stage:
     acts: list[Act] = field(default_factory=list)
     view: View = field(default_factory=View)
     may_leave: bool = False  # the script says how long pods leave, so an act may end while some do
+    may_wait: bool = False  # no kubelet tells what becomes of pods, so an act may end while some are Pending
     _gone: dict[str, set[str]] = field(default_factory=lambda: {resource: set() for resource in RESOURCES})
     _taken: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESOURCES, 0))
 
@@ -65,15 +66,18 @@ class Stage:
 
         def settled() -> bool:
             nonlocal quiet_since_s
-            if self._take() or unsettled(self.view, may_leave=self.may_leave):
+            if self._take() or self._unsettled():
                 quiet_since_s = time.monotonic()
             return time.monotonic() - quiet_since_s >= quiet_s
 
         try:
             wait_until(settled, limit_s=_LIMIT_S, what="everything to settle")
         except AssertionError as error:
-            why = unsettled(self.view, may_leave=self.may_leave)
+            why = self._unsettled()
             raise AssertionError(f"{error}: {why}\n{self.tale()}") from None
+
+    def _unsettled(self) -> str:
+        return unsettled(self.view, may_leave=self.may_leave, may_wait=self.may_wait)
 
     def _catch_up(self) -> None:
         """Wait until the watches have told all that the script has written: conditions are judged on them alone."""
@@ -265,14 +269,14 @@ def version_number(obj: Obj) -> int:
     return int(obj.get("metadata", {}).get("resourceVersion") or 0)
 
 
-def unsettled(view: View, *, may_leave: bool) -> str:
+def unsettled(view: View, *, may_leave: bool, may_wait: bool = False) -> str:
     """What still has to follow from what is there: the first count that does not fit; "" where all do."""
     pods = view.all("pods")
     leaving = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
     if leaving and not may_leave:
         return f"{name_of(leaving[0])} is leaving"
     for pod in pods:
-        if pod.get("status", {}).get("phase") == "Pending" and not is_waiting(pod):
+        if pod.get("status", {}).get("phase") == "Pending" and not is_waiting(pod) and not may_wait:
             return f"{name_of(pod)} is Pending"
     for one in view.all("replicasets"):
         mine = [pod for pod in pods if owner_of(pod) == one["metadata"]["uid"] and pod not in leaving]
@@ -305,7 +309,13 @@ def unsettled(view: View, *, may_leave: bool) -> str:
 def is_waiting(pod: Obj) -> bool:
     """Whether its container waits for something that does not come by itself."""
     waiting = {"ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff", "CreateContainerConfigError"}
-    return any(waits_for(pod, reason) for reason in waiting)
+    return is_unschedulable(pod) or any(waits_for(pod, reason) for reason in waiting)
+
+
+def is_unschedulable(pod: Obj) -> bool:
+    """Whether the scheduler has said that no node takes it."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(each["type"] == "PodScheduled" and each.get("reason") == "Unschedulable" for each in conditions)
 
 
 def owner_of(obj: Obj) -> str:
