@@ -18,7 +18,8 @@ from lightkube.config.client_adapter import user_auth, verify_cluster
 
 from segue.host.client import find_config
 from segue.model.objects import Obj, is_ready, is_terminating, labels_of, name_of
-from segue.model.workloads import HASH_LABEL, endpoints_of
+from segue.model.services import endpoints_of
+from segue.model.workloads import HASH_LABEL
 
 _AGAIN_S = 0.2
 

@@ -13,7 +13,8 @@ from segue.drive.flow import Flow, ask, body_of, get
 from segue.model.errors import StatusError
 from segue.model.http import ApiResponse
 from segue.model.objects import Obj
-from segue.model.workloads import Deployment, Endpoint, Lease, Pod, ReplicaSet, Service, endpoints_of
+from segue.model.services import Endpoint, Service, endpoints_of
+from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
 from segue.release.actions import ORPHAN_OF
 from segue.release.memory import memory_of
 from segue.release.snapshot import Snapshot

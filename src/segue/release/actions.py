@@ -11,7 +11,8 @@ from typing import TypeAlias, assert_never
 
 from segue.model.http import JSON_PATCH, STRATEGIC_PATCH, ApiRequest
 from segue.model.objects import Obj, annotations_of, labels_of, name_of, namespace_of, rfc3339_micro, version_of
-from segue.model.workloads import DESIRED_REPLICAS, MAX_REPLICAS, Deployment, Lease, Pod, ReplicaSet, Service
+from segue.model.services import Service
+from segue.model.workloads import DESIRED_REPLICAS, MAX_REPLICAS, Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import ANNOTATION, DETACHED, Memory
 from segue.route.selector import point
 

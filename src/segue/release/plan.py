@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from segue.drain.judge import Policy
 from segue.model.errors import Refused
 from segue.model.objects import Obj, annotations_of, labels_of
-from segue.model.workloads import Deployment, Pod, ReplicaSet, Service
+from segue.model.services import Service
+from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.actions import SETTINGS, detach_key
 from segue.release.memory import Memory
 from segue.release.snapshot import Snapshot

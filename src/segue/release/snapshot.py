@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from segue.drain.judge import Evidence
-from segue.model.workloads import Deployment, Endpoint, Lease, Pod, ReplicaSet, Service
+from segue.model.services import Endpoint, Service
+from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import Memory, memory_of
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from segue.model.http import JSON_PATCH, ApiRequest
 from segue.model.objects import Obj, namespace_of
-from segue.model.workloads import HASH_LABEL, Service
+from segue.model.services import Service
+from segue.model.workloads import HASH_LABEL
 
 POINTER = f"/spec/selector/{HASH_LABEL}"
 

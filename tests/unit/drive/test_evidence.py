@@ -12,7 +12,8 @@ from segue.drive.evidence import Collector
 from segue.drive.flow import Answer, Ask, Calls, Flow, Progress, ReadPods
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
-from segue.model.workloads import Deployment, Pod, Service
+from segue.model.services import Service
+from segue.model.workloads import Deployment, Pod
 from segue.release.memory import ANNOTATION, Memory
 from segue.release.snapshot import Snapshot
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from segue.drain.judge import Policy
 from segue.model.errors import Conflict, Refused
 from segue.model.objects import Obj, copy_of
-from segue.model.workloads import Deployment, Pod, ReplicaSet, Service
+from segue.model.services import Service
+from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.memory import ANNOTATION, Memory, memory_of
 from segue.release.plan import Plan, Target, make_plan
 from segue.release.snapshot import Snapshot

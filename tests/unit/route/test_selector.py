@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.model.objects import Obj
-from segue.model.workloads import Service
+from segue.model.services import Service
 from segue.route.selector import point
 
 
