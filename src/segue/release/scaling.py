@@ -173,7 +173,7 @@ def _drain(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> Decision
     if ends:
         return Decision(
             actions=tuple(ends),
-            because=f"{len(ends)} pods are drained",
+            because="; ".join(f"{each.pod} is drained ({each.reason})" for each in drained),
             barrier="no Service reaches them",
             drained=tuple(drained),
             drains=ORPHANS,
