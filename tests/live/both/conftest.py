@@ -64,21 +64,26 @@ def _embedded(home: Path) -> Iterator[World]:
                 api_port=port,
                 node=settings.node_name,
                 stop_kubelet=lambda stop: made.annotate_node(STOPPED, "stopped" if stop else None),
+                kill_kubelet=_impossible,
             )
             yield made
     finally:
         embedded.stop(state)
 
 
+def _impossible() -> None:
+    raise AssertionError("this cluster's node agent is no process of its own")
+
+
 def _real() -> Iterator[World]:
     here = bed()
     running = must_run(here.state)
 
-    def stop_kubelet(stop: bool) -> None:
+    def tell_kubelet(what: signal.Signals) -> None:
         found = status(here)
         assert found is not None
         kubelet = next(part for part in found.parts if part.name == "kubelet")
-        os.kill(kubelet.pid, signal.SIGSTOP if stop else signal.SIGCONT)
+        os.kill(kubelet.pid, what)
 
     with doors(here.state, here.kubeconfig) as (door, port):
         made = World(
@@ -89,7 +94,8 @@ def _real() -> Iterator[World]:
             door=door,
             api_port=port,
             node=NODE_NAME,
-            stop_kubelet=stop_kubelet,
+            stop_kubelet=lambda stop: tell_kubelet(signal.SIGSTOP if stop else signal.SIGCONT),
+            kill_kubelet=lambda: tell_kubelet(signal.SIGKILL),
         )
         version = made.call("GET", "/version")[1]
         _import_puppets(here.state)

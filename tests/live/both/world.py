@@ -50,6 +50,7 @@ class World:
     api_port: int  # of a `kubectl proxy` on loopback
     node: str
     stop_kubelet: Callable[[bool], None]  # stops it without ending it (True), or lets it go on
+    kill_kubelet: Callable[[], None]  # it is started again
 
     @property
     def node_ip(self) -> str:
