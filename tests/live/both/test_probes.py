@@ -244,13 +244,14 @@ def test_the_first_probe_after_the_delay_falls_on_a_tick(place: Place, measured:
     )
     ip = begin(place, asked)
     started = place.get("pods", "web")["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
-    late = _wait_seen(place, ip, "health", 2)
+    late = _wait_seen(place, ip, "health", 4)
     told = told_by(place, ip)
     ticks = moments(told, "probe", path="ready")
 
     assert 2.9 <= late[0] - seconds_of(started) <= 9
-    # Both workers began at the pod's admission, so the ticks of the one tell those of the other
-    phases = [(late[0] - tick) % 2 for tick in ticks]
+    # Both workers began at the pod's admission, so the ticks of the one tell those of the other; a busy machine is late
+    # with one or the other, and the first readiness probe comes with the start, off the ticks
+    phases = [(one - tick) % 2 for one in late for tick in ticks]
     assert min(min(phase, 2 - phase) for phase in phases) <= 0.8
     measured("start to the first probe, delay 3 s, period 2 s", late[0] - moment(told, "start"), "s")
 
