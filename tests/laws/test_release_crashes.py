@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from segue.drive.command import Driver, abort, prepare, release, scale, undo
+from segue.drive.command import RESTARTED_AT, Driver, abort, prepare, release, restart, scale, undo
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.model.manifest import parse
-from segue.model.objects import labels_of
+from segue.model.objects import annotations_of, labels_of
 from segue.release.decision import Done
 from segue.release.laws import Broken, Seen, check_ends, check_moment, check_traces
 from tests.laws.release_world import Killed, World, driver, manifest
@@ -24,6 +24,8 @@ def command(kind: str, driving: Driver) -> Flow[tuple[Outcome, ...]]:
             return _release("v2", driving)
         case "undo":
             return _one(undo("default", "test", None, driving))
+        case "restart":
+            return _one(restart("default", "test", driving))
         case "scale":
             return _one(scale("default", "test", 2, driving))
         case _:
@@ -134,4 +136,22 @@ def test_from_every_crash_point_the_same_command_reaches_the_same_end(kind: str)
         assert judge.broken == [], f"killed before write {kill_at}"
         assert world.lost == 0, f"killed before write {kill_at}"
         assert end_state(world) == end_state(whole), f"killed before write {kill_at}"
+        assert check_traces(seen(world), world.leases()) == [], f"killed before write {kill_at}"
+
+
+def test_a_restart_killed_anywhere_ends_with_other_pods_of_the_same_version() -> None:
+    """Its stamp is the moment at which it began, so two runs do not end in the same words."""
+    _, judge, writes = run("restart", None)
+    assert judge.broken == []
+    for kill_at in [None, *range(writes)]:
+        world, judge, _ = run("restart", kill_at)
+        pods = world.store.all_of("pods", "default")
+
+        assert judge.broken == [], f"killed before write {kill_at}"
+        assert world.lost == 0, f"killed before write {kill_at}"
+        assert world.images() == {"v1"}
+        assert len(pods) == len(world.endpoints()) == 3
+        assert len({annotations_of(pod).get(RESTARTED_AT) for pod in pods}) == 1
+        assert all(RESTARTED_AT in annotations_of(pod) for pod in pods), f"killed before write {kill_at}"
+        assert len(world.store.all_of("replicasets.apps", "default")) == 2, f"killed before write {kill_at}"
         assert check_traces(seen(world), world.leases()) == [], f"killed before write {kill_at}"

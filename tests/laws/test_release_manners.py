@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from segue.drive.command import abort, undo
+import pytest
+
+from segue.drive.command import Driver, abort, prepare, release, undo
+from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.running import document_of_running
+from segue.model.errors import UsageError
 from segue.model.http import ApiRequest, ApiResponse
-from segue.model.objects import Obj
+from segue.model.objects import Obj, annotations_of
 from segue.release.decision import Done, Stopped
-from tests.laws.release_world import World, driver, manifest
+from tests.laws.release_world import Killed, World, driver, manifest
 from tests.laws.test_release_crashes import _release
 
 
@@ -115,3 +120,63 @@ def test_an_abort_gives_labels_and_annotations_back_that_the_manifest_had_brough
     assert meanwhile["kubectl.kubernetes.io/last-applied-configuration"] != "{}"
     revision = "deployment.kubernetes.io/revision"
     assert world.deployment()["metadata"]["annotations"] | {revision: ""} == before | {revision: ""}
+
+
+# -- what runs, with another image -------------------------------------------------------------------------------------
+
+
+def _change(driving: Driver, *images: str) -> Flow[tuple[Outcome, ...]]:
+    document = yield from document_of_running(driving.observer("default", "test"), images)
+    preparation = yield from prepare((document,), "default", driving)
+    return (yield from release(preparation, driving))
+
+
+def test_what_runs_is_released_with_another_image_and_nothing_else_changes() -> None:
+    world = served("v1")
+    before = world.deployment()
+    (outcome,) = world.drive(_change(driver(), "grace=v2"))
+    world.run_for(3.0)
+    after = world.deployment()
+
+    assert isinstance(outcome.end, Done)
+    assert (world.images(), world.lost) == ({"v2"}, 0)
+    container = {**before["spec"]["template"]["spec"]["containers"][0], "image": "host.org/images/grace:v2"}
+    template = before["spec"]["template"]
+    template = {**template, "spec": {**template["spec"], "containers": [container]}}
+    assert after["spec"] == {**before["spec"], "template": template}
+
+
+def test_it_goes_on_after_a_crash_anywhere_with_the_same_words() -> None:
+    whole = served("v1")
+    whole.drive(_change(driver(), "grace=v2"))
+    for kill_at in range(whole.requests):
+        world = served("v1")
+        try:
+            world.drive(_change(driver("first"), "grace=v2"), kill_at=kill_at)
+        except Killed:
+            world.run_for(7.0)
+            world.drive(_change(driver("second", dead=frozenset({"first"})), "grace=v2"))
+        world.run_for(3.0)
+
+        assert (world.images(), world.lost) == ({"v2"}, 0), f"killed before write {kill_at}"
+        assert "segue.dev/release" not in annotations_of(world.deployment()), f"killed before write {kill_at}"
+        assert world.deployment()["spec"] == whole.deployment()["spec"], f"killed before write {kill_at}"
+
+
+def test_in_the_middle_of_a_release_that_stopped_what_serves_is_what_runs() -> None:
+    world = served("v1")
+    stop_in_the_middle(world, "v3")
+    outcomes = world.drive(_change(driver(), "grace=v2"))
+    world.run_for(3.0)
+
+    assert isinstance(outcomes[-1].end, Done)
+    assert (world.images(), world.lost) == ({"v2"}, 0)
+
+
+def test_a_container_that_is_not_there_is_told_with_those_that_are() -> None:
+    world = served("v1")
+    with pytest.raises(UsageError, match="no container or image of Deployment test is called sidecar") as caught:
+        world.drive(_change(driver(), "sidecar=v2"))
+    assert caught.value.remedy == "its containers are service"
+    with pytest.raises(UsageError, match="nothing would change"):
+        world.drive(_change(driver()))

@@ -98,7 +98,7 @@ def test_standard_input_is_named_too(serving: Cluster) -> None:
 LINES: list[tuple[list[str], int, str]] = [
     (["scale", "test", "three"], 2, '"three" is not a whole number'),
     (["scale", "test"], 2, "REPLICAS is missing"),
-    (["release"], 2, "--filename is missing"),
+    (["release"], 2, "release is told nothing to release"),
     (["release", "-f"], 2, "-f needs a value"),
     (["release", "--filname", "x"], 2, "unknown option --filname"),
     (["release", "-f", "APP", "--image", "v3"], 2, "must be NAME=TAG or NAME=IMAGE"),

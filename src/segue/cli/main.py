@@ -58,6 +58,7 @@ COMMANDS = (
     _command("status", RELEASES, "status:status", "Show where a release stands and what it waits for."),
     _command("undo", RELEASES, "undo:undo", "Go back to an earlier revision, with the same care."),
     _command("abort", RELEASES, "release:abort", "Give a release up: back to where it began."),
+    _command("restart", RELEASES, "restart:restart", "Replace all pods by others of the same version, losing nothing."),
     _command("scale", RELEASES, "scale:scale", "Change the number of pods without losing a request."),
     _command("history", RELEASES, "history:history", "List revisions."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from segue.cli.connection import Cap, Context, Kubeconfig, Lines, Namespace, OutputOption, Timeout
-from segue.cli.documents import read_documents
 from segue.cli.output import Output, emit, say
-from segue.cli.release import Files, Images
+from segue.cli.release import Files, Images, Running, Wanted
 from segue.drive.command import Preparation, Proposal, prepare
 from segue.drive.flow import Flow
 from segue.host.client import KubeClient
@@ -14,8 +13,10 @@ from segue.model.objects import Obj
 
 
 def plan(  # noqa: PLR0913 - one parameter per option
+    deployment: Running = "",
+    /,
     *,
-    filename: Files,
+    filename: Files = None,
     image: Images = None,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
@@ -29,12 +30,14 @@ def plan(  # noqa: PLR0913 - one parameter per option
     Examples
     --------
     segue plan -f deploy.yaml
+    segue plan web --image web=v2
     """
-    documents = read_documents(filename, image or [])
+    wanted = Wanted.of(deployment, filename or [], image or [], "plan")
     driving = driver(cap_s=drain_cap, timeout_s=timeout)
 
     def make(client: KubeClient) -> Flow[Preparation]:
-        return (yield from prepare(documents, namespace or client.namespace, driving))
+        where = namespace or client.namespace
+        return (yield from prepare((yield from wanted.documents(where, driving)), where, driving))
 
     preparation = perform(make, kubeconfig=kubeconfig, context=context, show=Lines())
     if output is not Output.TABLE:

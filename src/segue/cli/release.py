@@ -2,34 +2,85 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.connection import (
+    Cap,
+    Context,
+    DeploymentName,
+    Kubeconfig,
+    Namespace,
+    OutputOption,
+    Sampler,
+    Timeout,
+    deployment_named,
+)
 from segue.cli.documents import read_documents
 from segue.cli.output import Output, note
 from segue.cli.reporting import Options, run_and_report
+from segue.drive.command import Driver, prepare
 from segue.drive.command import abort as abort_flow
-from segue.drive.command import prepare
 from segue.drive.command import release as release_flow
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.running import document_of_running
 from segue.host.client import KubeClient
 from segue.host.releasing import driver
+from segue.model.errors import UsageError
+from segue.model.manifest import Document
 from segue.model.objects import Obj
 
 Files = Annotated[
-    list[str], Parameter(name=["--filename", "-f"], metavar="FILE", help='manifest: file, directory or "-"')
+    list[str] | None, Parameter(name=["--filename", "-f"], metavar="FILE", help='manifest: file, directory or "-"')
+]
+Running = Annotated[
+    str, Parameter(help="a Deployment that runs, where there is no manifest", converter=deployment_named)
 ]
 Images = Annotated[
     list[str] | None, Parameter(metavar="NAME=TAG", help="or NAME=IMAGE: another one for this container or image")
 ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to release: manifests that were read, or a Deployment that runs."""
+
+    deployment: str
+    read: tuple[Document, ...]
+    images: tuple[str, ...]
+    words: str  # of the command line that says this
+
+    @staticmethod
+    def of(deployment: str, filename: list[str], image: list[str], command: str) -> Wanted:
+        """Read it; UsageError where neither is named, or both are."""
+        if bool(deployment) == bool(filename):
+            said = "names both a Deployment and a manifest" if deployment else "is told nothing to release"
+            remedy = f"either segue {command} -f FILE, or segue {command} DEPLOYMENT --image NAME=TAG"
+            raise UsageError(f"{command} {said}", remedy=remedy)
+        words = [deployment] if deployment else [f"-f {name}" for name in filename]
+        return Wanted(
+            deployment=deployment,
+            read=read_documents(filename, image) if filename else (),
+            images=tuple(image),
+            words=" ".join([*words, *(f"--image {one}" for one in image)]),
+        )
+
+    def documents(self, namespace: str, driving: Driver) -> Flow[tuple[Document, ...]]:
+        """The documents; of what runs only the cluster can tell."""
+        if not self.deployment:
+            return self.read
+        document = yield from document_of_running(driving.observer(namespace, self.deployment), self.images)
+        return (document,)
+
+
 def release(  # noqa: PLR0913 - one parameter per option
+    deployment: Running = "",
+    /,
     *,
-    filename: Files,
+    filename: Files = None,
     image: Images = None,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
@@ -50,23 +101,26 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release -f deploy.yaml
     segue release -f deploy.yaml --image web=v2      # another tag than the file's
     segue release -f deploy/ --timeout 120 -o json
+    segue release web --image web=v2                 # what runs, with another image
     """
-    documents = read_documents(filename, image or [])
+    wanted = Wanted.of(deployment, filename or [], image or [], "release")
     driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
-        preparation = yield from prepare(documents, namespace or client.namespace, driving)
+        where = namespace or client.namespace
+        preparation = yield from prepare((yield from wanted.documents(where, driving)), where, driving)
         for proposal in preparation.deployments:
             for warning in proposal.plan.warnings if proposal.plan else ():
                 note(f"warning: {warning}")
         return (yield from release_flow(preparation, driving))
 
-    names = " ".join(f"-f {name}" for name in filename)
-    asked: Obj = {"command": "release", "files": filename, "images": image or [], "strategy": "all-first"}
+    asked: Obj = {"command": "release", "files": filename or [], "images": image or [], "strategy": "all-first"}
+    if deployment:
+        asked["deployment"] = deployment
     return run_and_report(
         make,
         asked,
-        again=f"segue release {names}",
+        again=f"segue release {wanted.words}",
         options=Options(kubeconfig=kubeconfig, context=context, receipt=receipt, output=output),
     )
 

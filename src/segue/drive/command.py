@@ -1,4 +1,4 @@
-"""The commands as flows: what `segue release`, `undo`, `scale`, `abort` and `plan` do, for any body to run.
+"""The commands as flows: what `segue release`, `undo`, `restart`, `scale`, `abort` and `plan` do, for any body to run.
 
 Rule: everything is looked at and tried out before the first write.
 """
@@ -16,7 +16,7 @@ from segue.drive.observe import Observer
 from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
 from segue.model.errors import Conflict, ManifestError, Refused
 from segue.model.manifest import Document
-from segue.model.objects import Obj
+from segue.model.objects import Obj, copy_of, rfc3339
 from segue.model.workloads import Deployment, ReplicaSet
 from segue.release.abort import decide_abort
 from segue.release.actions import PURPOSE, patch_deployment
@@ -27,6 +27,8 @@ from segue.release.memory import Memory
 from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
 from segue.release.scaling import decide_scale
 from segue.release.snapshot import Snapshot
+
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # as kubectl rollout restart stamps a template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,11 @@ def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target) -> No
             remedy=f"finish that with: segue abort {name}",
         )
     if memory.kind != target.kind or memory.digest != target.digest:
-        command = {"scale": f"segue scale {name} {memory.target}", "undo": f"segue undo {name}"}
+        command = {
+            "scale": f"segue scale {name} {memory.target}",
+            "undo": f"segue undo {name}",
+            "restart": f"segue restart {name}",
+        }
         again = command.get(memory.kind, "segue release with its own manifest")
         raise Conflict(
             f"another {memory.kind} of Deployment {name} is under way",
@@ -241,6 +247,44 @@ def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flo
     else:
         plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
     return (yield from driver.drive(observer, partial(decide, plan)))
+
+
+def restart(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
+    """Other pods of the same version, with the care of a release. What tells them apart is kubectl's own annotation."""
+    observer = driver.observer(namespace, name)
+    snapshot = yield from observer.observe()
+    memory = snapshot.memory
+    if memory is not None and memory.kind == "restart" and not snapshot.held_by and not memory.patched:
+        # When it was to be stamped is known to nobody any more; nothing of it has begun to run.
+        taken_back = yield from abort(namespace, name, driver)
+        if isinstance(taken_back.end, Stopped):
+            return taken_back
+        snapshot = yield from observer.observe()
+        memory = snapshot.memory
+    deployment = snapshot.deployment
+    after = memory.after if memory is not None and memory.kind == "restart" else _settings(deployment)
+    target = Target(kind="restart", template=_restarted(snapshot, memory), after=after, metadata={})
+    _check_free(snapshot, memory, target)
+    if memory is not None:
+        plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+    elif deployment.replicas == 0:
+        raise Refused(f"Deployment {name} has no pods to restart", remedy=f"segue scale {name} N brings some")
+    else:
+        plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
+    return (yield from driver.drive(observer, partial(decide, plan)))
+
+
+def _restarted(snapshot: Snapshot, memory: Memory | None) -> Obj:
+    here = Target(kind="restart", template=snapshot.deployment.template, after={}, metadata={})
+    if memory is not None:
+        known = [one.template for one in snapshot.sets if digest_of(one.template) == memory.digest]
+        return known[0] if known else here.template
+    if snapshot.lease is not None and snapshot.lease.annotations.get(PURPOSE) == here.id:
+        return here.template  # a restart that died between its last two writes: it has arrived
+    template = copy_of(here.template)
+    metadata = template.setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), RESTARTED_AT: rfc3339(snapshot.now_s)}
+    return template
 
 
 def _settings(deployment: Deployment) -> Obj:

@@ -155,9 +155,11 @@ def try_out(placed: Placed) -> Flow[tuple[Obj | None, Obj]]:
     return live, answer.body
 
 
-def _changes(live: Deployment, manifest: Obj) -> Obj:
+def _changes(live: Deployment, document: Document) -> Obj:
     """Spec fields the manifest sets, and (as None) those it set when kubectl applied it last and no longer does."""
-    spec: Obj = dict(manifest.get("spec") or {})
+    spec: Obj = dict(document.obj.get("spec") or {})
+    if document.from_running:
+        return spec
     try:
         applied = json.loads(annotations_of(live.obj).get(LAST_APPLIED, "{}"))
     except ValueError:
@@ -169,7 +171,7 @@ def _changes(live: Deployment, manifest: Obj) -> Obj:
 def _whole(live: Deployment, document: Document) -> ApiRequest:
     manifest = document.obj
     request = patch_deployment(
-        live, _changes(live, manifest), labels=labels_of(manifest), annotations=annotations_of(manifest)
+        live, _changes(live, document), labels=labels_of(manifest), annotations=annotations_of(manifest)
     )
     assert isinstance(request.body, list)
     return ApiRequest(
@@ -183,11 +185,11 @@ def _whole(live: Deployment, document: Document) -> ApiRequest:
 
 def target_of(document: Document, live: Deployment, wanted: Obj) -> Target:
     """What a release of this document is to reach; `wanted` is the server's answer to the dry run."""
-    changes = _changes(live, document.obj)
+    changes = _changes(live, document)
     memory = memory_of(live.annotations)
     after = {key: wanted["spec"].get(key) for key in {*SETTINGS, *changes} - {"template", "selector"}}
     annotations: Obj = dict(annotations_of(document.obj))
-    if LAST_APPLIED in live.annotations:
+    if LAST_APPLIED in live.annotations and not document.from_running:
         annotations[LAST_APPLIED] = _as_applied(document.obj, live.namespace)
     return Target(
         kind="release",

@@ -37,6 +37,7 @@ class Document:
     file: str
     line: int
     lines: Mapping[str, int] = field(repr=False)
+    from_running: bool = False  # no file: it was made of what runs, and brings only what is to change
 
     @property
     def kind(self) -> str:

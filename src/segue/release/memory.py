@@ -27,7 +27,7 @@ class Memory:
     """One release under way."""
 
     id: str
-    kind: str  # "release" | "undo" | "scale"
+    kind: str  # "release" | "undo" | "restart" | "scale"
     digest: str  # of the wanted template: the same command again has the same one
     begun_s: float
     old_set: str = ""

@@ -27,7 +27,7 @@ SETTLE_S = 2.0  # a Deployment younger than this may not have reached the data p
 class Target:
     """What is wanted, with the server's defaults filled in; `after` and `metadata` come back at the end."""
 
-    kind: str  # "release" | "undo"
+    kind: str  # "release" | "undo" | "restart"
     template: Obj
     after: Obj  # spec fields other than template and selector
     metadata: Obj  # {"labels": ..., "annotations": ...} to merge in

@@ -30,6 +30,7 @@ STATEMENTS = {
     "segue release": "Creates what is new, moves what serves without a loss, has nothing to do a second time; takes a "
     "file, a folder or standard input, and another image by option.",
     "segue undo": "Goes back to the revision before, or to a named one, without a loss.",
+    "segue restart": "Other pods of the same version, of the same template but for kubectl's stamp, without a loss.",
     "segue scale": "Changes the number of pods, up and down, without a loss.",
     "segue abort": "Takes a release back that stopped; the pods that served are the same ones afterwards.",
     "objects afterwards": "After a release the whole Deployment and Service are what the manifest says: kubectl diff "
@@ -173,6 +174,30 @@ def test_a_folder_standard_input_and_another_image_are_taken(serving: App) -> No
     assert receipt["format"] == "segue.dev/receipt/v0"
     (kept,) = (serving.home / "segue" / "receipts").iterdir()
     assert kept.name.startswith("release-")
+
+
+@pytest.mark.states("segue restart", "segue release", "objects afterwards")
+def test_a_restart_and_another_image_change_nothing_else(serving: App) -> None:
+    place = serving.place
+    before = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
+    pods = {pod["metadata"]["uid"] for pod in place.all("pods")}
+    with serving.load() as tally:
+        said = serving.done("restart", f"deployment/{NAME}")
+        restarted = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
+        assert serving.versions() == {"v0.1"}
+        assert pods.isdisjoint(pod["metadata"]["uid"] for pod in place.all("pods"))
+        serving.check_clean()
+        planned = serving.done("plan", NAME, "--image", "grace=v0.2")
+        serving.done("release", NAME, "--image", "grace=v0.2")
+
+    tally.check_none_lost()
+    assert "at version" in said
+    assert "all-first" in planned
+    assert serving.versions() == {"v0.2"}
+    assert list(changes(before, restarted)) == ["$.deployments.spec.template.metadata.annotations"]
+    after = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
+    assert [path.rpartition(".")[2] for path in changes(restarted, after)] == ["image"]
+    serving.check_clean()
 
 
 @pytest.mark.full

@@ -1,0 +1,45 @@
+"""`segue restart`."""
+
+from __future__ import annotations
+
+from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.output import Output
+from segue.cli.reporting import Options, run_and_report
+from segue.drive.command import restart as restart_flow
+from segue.drive.flow import Flow
+from segue.drive.loop import Outcome
+from segue.host.client import KubeClient
+from segue.host.releasing import driver
+from segue.model.objects import Obj
+
+
+def restart(  # noqa: PLR0913 - one parameter per option
+    deployment: DeploymentName,
+    /,
+    *,
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    timeout: Timeout = None,
+    drain_cap: Cap = 30.0,
+    sampler_image: Sampler = "",
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Replace all pods by others of the same version without losing a request, as after a change of a ConfigMap.
+
+    The template gets the annotation that `kubectl rollout restart` sets. segue undo goes back to the pods' revision
+    before it.
+
+    Examples
+    --------
+    segue restart web
+    """
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+
+    def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
+        outcome = yield from restart_flow(namespace or client.namespace, deployment, driving)
+        return (outcome,)
+
+    asked: Obj = {"command": "restart", "deployment": deployment}
+    options = Options(kubeconfig=kubeconfig, context=context, output=output)
+    return run_and_report(make, asked, again=f"segue restart {deployment}", options=options)
