@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from segue.drive.command import RESTARTED_AT, Driver, abort, prepare, release, restart, scale, undo
+from segue.drive.command import RESTARTED_AT, Driver, abort, prepare, release, restart, retire, scale, undo
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.model.manifest import parse
-from segue.model.objects import annotations_of, labels_of
+from segue.model.objects import annotations_of, labels_of, name_of
 from segue.release.decision import Done
 from segue.release.laws import Broken, Seen, check_ends, check_moment, check_traces
 from tests.laws.release_world import Killed, World, driver, manifest
@@ -154,4 +154,46 @@ def test_a_restart_killed_anywhere_ends_with_other_pods_of_the_same_version() ->
         assert len({annotations_of(pod).get(RESTARTED_AT) for pod in pods}) == 1
         assert all(RESTARTED_AT in annotations_of(pod) for pod in pods), f"killed before write {kill_at}"
         assert len(world.store.all_of("replicasets.apps", "default")) == 2, f"killed before write {kill_at}"
+        assert check_traces(seen(world), world.leases()) == [], f"killed before write {kill_at}"
+
+
+# -- one pod -----------------------------------------------------------------------------------------------------------
+
+
+def retired(kill_at: int | None, *, then: str = "retire") -> tuple[World, Judge, int]:
+    """The first pod is retired, killed before a write and taken up again (or aborted)."""
+    world = ready_world("retire")
+    victim = name_of(world.store.all_of("pods", "default")[0])
+    judge = Judge(before=3, wanted=3)
+    world.watch.append(judge)
+
+    def flow(driving: Driver, kind: str) -> Flow[tuple[Outcome, ...]]:
+        return _one(retire("default", victim, driving) if kind == "retire" else abort("default", "test", driving))
+
+    try:
+        outcomes = world.drive(flow(driver("first"), "retire"), kill_at=kill_at)
+    except Killed:
+        world.run_for(7.0)
+        outcomes = world.drive(flow(driver("second", dead=frozenset({"first"})), then))
+    writes = world.requests
+    assert all(isinstance(outcome.end, Done) for outcome in outcomes), outcomes[0].end
+    world.run_for(3.0)
+    if then == "retire":
+        assert victim not in {name_of(pod) for pod in world.store.all_of("pods", "default")}
+    return world, judge, writes
+
+
+@pytest.mark.parametrize("then", ["retire", "abort"])
+def test_a_retired_pod_is_replaced_from_every_crash_point(then: str) -> None:
+    _, _, writes = retired(None)
+    assert writes > 3
+    for kill_at in [None, *range(writes)]:
+        world, judge, _ = retired(kill_at, then=then if kill_at is not None else "retire")
+
+        assert judge.broken == [], f"killed before write {kill_at}"
+        assert world.lost == 0, f"killed before write {kill_at}"
+        assert world.deployment()["spec"]["replicas"] == 3, f"killed before write {kill_at}"
+        assert len(world.store.all_of("pods", "default")) == len(world.endpoints()) == 3, (
+            f"killed before write {kill_at}"
+        )
         assert check_traces(seen(world), world.leases()) == [], f"killed before write {kill_at}"

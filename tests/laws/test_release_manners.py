@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from segue.drive.command import Driver, abort, prepare, release, undo
+from segue.drive.command import Driver, abort, prepare, release, retire, undo
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.running import document_of_running
-from segue.model.errors import UsageError
+from segue.model.errors import Refused, StatusError, UsageError
 from segue.model.http import ApiRequest, ApiResponse
-from segue.model.objects import Obj, annotations_of
+from segue.model.objects import Obj, annotations_of, name_of
 from segue.release.decision import Done, Stopped
 from tests.laws.release_world import Killed, World, driver, manifest
 from tests.laws.test_release_crashes import _release
@@ -180,3 +180,39 @@ def test_a_container_that_is_not_there_is_told_with_those_that_are() -> None:
     assert caught.value.remedy == "its containers are service"
     with pytest.raises(UsageError, match="nothing would change"):
         world.drive(_change(driver()))
+
+
+# -- one pod -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pod_that_is_not_there_or_that_nobody_replaces_is_refused() -> None:
+    world = served("v1")
+    with pytest.raises(StatusError, match='pods "nobody" not found'):
+        world.drive(retire("default", "nobody", driver()))
+    alone: Obj = {"metadata": {"name": "alone", "namespace": "default", "labels": {"app": "other"}}}
+    world.registry.create("pods", {**alone, "spec": {"containers": [{"name": "a", "image": "host.org/a:1"}]}})
+    with pytest.raises(Refused, match="belongs to no Deployment"):
+        world.drive(retire("default", "alone", driver()))
+
+
+def test_a_release_under_way_is_finished_before_a_pod_is_retired() -> None:
+    world = served("v1")
+    stop_in_the_middle(world, "v3")
+    pod = name_of(world.store.all_of("pods", "default")[0])
+    outcome = world.drive(retire("default", pod, driver()))
+
+    assert isinstance(outcome.end, Stopped)
+    assert outcome.end.error == "conflict"
+    assert world.lost == 0
+
+
+def test_another_pod_is_ready_before_the_retired_one_leaves() -> None:
+    world = served("v1")
+    victim = name_of(world.store.all_of("pods", "default")[0])
+    fewest = [3]
+    world.watch.append(lambda seen: fewest.append(len(seen.endpoints())))
+    outcome = world.drive(retire("default", victim, driver()))
+
+    assert isinstance(outcome.end, Done)
+    assert outcome.end.message == f"pod {victim} is gone, 3 pods are Ready"
+    assert (min(fewest), world.lost) == (3, 0)

@@ -60,6 +60,7 @@ COMMANDS = (
     _command("abort", RELEASES, "release:abort", "Give a release up: back to where it began."),
     _command("restart", RELEASES, "restart:restart", "Replace all pods by others of the same version, losing nothing."),
     _command("scale", RELEASES, "scale:scale", "Change the number of pods without losing a request."),
+    _command("retire", RELEASES, "retire:retire", "Replace one pod without losing a request."),
     _command("history", RELEASES, "history:history", "List revisions."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),

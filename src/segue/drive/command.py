@@ -13,6 +13,7 @@ from segue.drain.judge import Policy
 from segue.drive.flow import Flow, Progress, ask, body_of, get
 from segue.drive.loop import Decide, Drive, Outcome
 from segue.drive.observe import Observer
+from segue.drive.owner import owner_of_pod
 from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
 from segue.model.errors import Conflict, ManifestError, Refused
 from segue.model.manifest import Document
@@ -25,6 +26,7 @@ from segue.release.decision import Stopped
 from segue.release.first import decide_first
 from segue.release.memory import Memory
 from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.retiring import decide_retire
 from segue.release.scaling import decide_scale
 from segue.release.snapshot import Snapshot
 
@@ -128,7 +130,7 @@ def _same_template(deployment: Deployment, target: Target) -> str:
 
 def _is_stranded(snapshot: Snapshot, memory: Memory | None, target: Target) -> bool:
     """Whether a release of something else stopped, with nobody at it, before its pods had any traffic."""
-    if memory is None or snapshot.held_by or memory.kind == "scale" or memory.digest == target.digest:
+    if memory is None or snapshot.held_by or memory.keeps_version or memory.digest == target.digest:
         return False
     return memory.serving == "old" and not memory.switched
 
@@ -153,6 +155,7 @@ def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target) -> No
             "scale": f"segue scale {name} {memory.target}",
             "undo": f"segue undo {name}",
             "restart": f"segue restart {name}",
+            "retire": f"segue retire {memory.pod}",
         }
         again = command.get(memory.kind, "segue release with its own manifest")
         raise Conflict(
@@ -323,20 +326,35 @@ def scale(namespace: str, name: str, replicas: int, driver: Driver) -> Flow[Outc
     snapshot = yield from observer.observe()
     deployment = snapshot.deployment
     timeout_s = driver.timeout_s or float(deployment.progress_deadline_s)
-    plan = Plan(
-        target=Target(kind="scale", template=deployment.template, after={}, metadata={}),
-        namespace=namespace,
-        deployment=name,
+    plan = _plan_of_sizes("scale", snapshot, replicas, driver, timeout_s)
+    return (yield from driver.drive(observer, partial(decide_scale, plan)))
+
+
+def _plan_of_sizes(kind: str, snapshot: Snapshot, wanted: int, driver: Driver, timeout_s: float) -> Plan:
+    deployment = snapshot.deployment
+    return Plan(
+        target=Target(kind=kind, template=deployment.template, after={}, metadata={}),
+        namespace=deployment.namespace,
+        deployment=deployment.name,
         services=tuple(service.name for service in snapshot.services),
         replicas=deployment.replicas,
-        wanted=replicas,
+        wanted=wanted,
         old_set="",
         old_hash="",
         policy=driver.policy,
         timeout_s=timeout_s,
         deadline_s=snapshot.now_s + timeout_s,
     )
-    return (yield from driver.drive(observer, partial(decide_scale, plan)))
+
+
+def retire(namespace: str, pod: str, driver: Driver) -> Flow[Outcome]:
+    """Take one pod out of traffic, wait until it is quiet, end it; another one is Ready first."""
+    name = yield from owner_of_pod(namespace, pod)
+    observer = driver.observer(namespace, name)
+    snapshot = yield from observer.observe()
+    timeout_s = driver.timeout_s or float(snapshot.deployment.progress_deadline_s)
+    plan = _plan_of_sizes("retire", snapshot, snapshot.deployment.replicas, driver, timeout_s)
+    return (yield from driver.drive(observer, partial(decide_retire, pod, plan)))
 
 
 def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:

@@ -260,7 +260,7 @@ def _will_end(pod: Pod, snapshot: Snapshot) -> bool:
     memory = snapshot.memory
     if memory is None:
         return False
-    if memory.kind == "scale":
+    if memory.keeps_version:
         return ORPHAN_OF in pod.labels
     if memory.aborting:
         return memory.switched and pod.pod_hash == memory.new_hash

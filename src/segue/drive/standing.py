@@ -115,6 +115,8 @@ def _state(snapshot: Snapshot, memory: Memory | None) -> str:
 def _phase(snapshot: Snapshot, memory: Memory) -> str:
     if memory.kind == "scale":
         return f"from {snapshot.deployment.replicas} to {memory.target} replicas"
+    if memory.kind == "retire":
+        return f"pod {memory.pod} is to go"
     if memory.aborting:
         return "on its way back"
     old = snapshot.set_named(memory.old_set)

@@ -10,6 +10,8 @@ Rule 3: past the point where the old ReplicaSet is at 0 there is no way back but
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segue.model.objects import seconds_of
 from segue.model.workloads import ReplicaSet
 from segue.release.actions import BRAKE_S, Brake, EndSet, Forget, Point, PutBack, Remember, Resize, ScaleTo
@@ -17,6 +19,7 @@ from segue.release.all_first import attach, drain, finish, late, leave, point_se
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.memory import Memory
 from segue.release.plan import Plan, digest_of
+from segue.release.scaling import down_or_done
 from segue.release.snapshot import Snapshot
 
 
@@ -43,6 +46,8 @@ def decide_abort(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
 def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     if memory.kind == "scale":
         return _leave(snapshot, memory, "the scale-down goes no further")
+    if memory.kind == "retire":
+        return down_or_done(replace(plan, wanted=memory.target), snapshot)
     old = snapshot.set_named(memory.old_set)
     if old is None or (memory.serving == "new" and old.replicas == 0):
         return finish(snapshot, memory)  # nothing to go back to: the way out is forward (and then segue undo)

@@ -271,6 +271,8 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"{'switch' if service.pinned_to else 'pin'} Service {service.name} to {pod_hash}"
         case Remember(memory=memory) if memory.kind == "scale":
             return f"remember on the Deployment that {memory.target} pods are wanted"
+        case Remember(memory=memory) if memory.kind == "retire":
+            return f"remember on the Deployment that pod {memory.pod} is to go"
         case Remember(memory=memory):
             return f"remember on the Deployment that the {memory.serving} pods serve"
         case Forget():

@@ -73,7 +73,7 @@ def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
         )
     if memory is None:
         return _begin(plan, snapshot)
-    if memory.kind == "scale" or memory.digest != plan.target.digest:
+    if memory.keeps_version or memory.digest != plan.target.digest:
         return stop(
             "conflict",
             f"another {memory.kind} of Deployment {plan.deployment} is under way (begun as {memory.id})",

@@ -27,7 +27,7 @@ class Memory:
     """One release under way."""
 
     id: str
-    kind: str  # "release" | "undo" | "restart" | "scale"
+    kind: str  # "release" | "undo" | "restart" | "scale" | "retire"
     digest: str  # of the wanted template: the same command again has the same one
     begun_s: float
     old_set: str = ""
@@ -39,12 +39,18 @@ class Memory:
     patched: bool = False  # written by the very patch that changes the template
     switched: bool = False  # the new pods have had traffic
     aborting: bool = False
-    target: int = 0  # replicas, of a scale
+    target: int = 0  # replicas, of a scale; of a retirement those there were before
+    pod: str = ""  # that is to be retired
     before: Obj = field(default_factory=dict)  # spec fields as they were: what an abort gives back
     after: Obj = field(default_factory=dict)  # spec fields as the user wants them: what the end gives back
     metadata: Obj = field(default_factory=dict)  # labels and annotations the manifest brings
     metadata_before: Obj = field(default_factory=dict)  # what these were (None: not there): what an abort gives back
     labels: dict[str, str] = field(default_factory=dict)  # labels of the old ReplicaSet to restore
+
+    @property
+    def keeps_version(self) -> bool:
+        """Whether it changes pods, but no version: there is nothing to switch, and nothing to go back to."""
+        return self.kind in {"scale", "retire"}
 
     def text(self) -> str:
         """As the annotation holds it."""

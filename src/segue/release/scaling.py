@@ -25,18 +25,9 @@ ORPHANS = "orphans"  # what `Decision.drains` names here instead of a version
 def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
     """The next step towards `plan.wanted` replicas."""
     deployment = snapshot.deployment
-    if snapshot.held_by:
-        return stop(
-            "conflict",
-            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
-            "wait until it has ended; segue status shows what it does",
-        )
-    if memory is not None and memory.kind != "scale":
-        return stop(
-            "conflict",
-            f"a {memory.kind} of Deployment {plan.deployment} is under way",
-            "finish it with its own command, or take it back with segue abort",
-        )
+    refusal = in_the_way(plan, snapshot, memory, "scale")
+    if refusal is not None:
+        return refusal
     if memory is None and _reached(plan, snapshot):
         return leave(snapshot, f"Deployment {plan.deployment} has {plan.wanted} Ready pods")
     if memory is None or not snapshot.mine or memory.target != plan.wanted:
@@ -55,12 +46,29 @@ def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
         )
     if deployment.replicas < plan.wanted:
         return act(ScaleTo(deployment=deployment, replicas=plan.wanted), because="more pods lose nothing")
-    return _down_or_done(plan, snapshot)
+    return down_or_done(plan, snapshot)
+
+
+def in_the_way(plan: Plan, snapshot: Snapshot, memory: Memory | None, kind: str) -> Decision | None:
+    """The end where somebody else drives, or where something of another kind is under way."""
+    if snapshot.held_by:
+        return stop(
+            "conflict",
+            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
+            "wait until it has ended; segue status shows what it does",
+        )
+    if memory is not None and memory.kind != kind:
+        return stop(
+            "conflict",
+            f"a {memory.kind} of Deployment {plan.deployment} is under way",
+            "finish it with its own command, or take it back with segue abort",
+        )
+    return None
 
 
 def _reached(plan: Plan, snapshot: Snapshot) -> bool:
-    owned = _owned_pods(snapshot)
-    orphans = any(ORPHAN_OF in pod.labels and not _is_over(pod) for pod in snapshot.pods)
+    owned = owned_pods(snapshot)
+    orphans = any(ORPHAN_OF in pod.labels and not is_over(pod) for pod in snapshot.pods)
     ready = sum(pod.ready for pod in owned)
     return snapshot.deployment.replicas == plan.wanted == ready == len(owned) and not orphans
 
@@ -74,14 +82,16 @@ def _is_surplus(snapshot: Snapshot, pod: Pod) -> bool:
     return fresh and pod.never_served and not pod.ended and grace_s > 1 and ORPHAN_OF not in pod.labels
 
 
-def _is_over(pod: Pod) -> bool:
+def is_over(pod: Pod) -> bool:
+    """Whether nothing of it runs and its object is on its way out."""
     return pod.ended and pod.terminating  # one that ended by its own deadline still has to be deleted
 
 
-def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
+def down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
+    """Towards `plan.wanted` replicas from above, orphans drained, and the memory off when all are Ready."""
     deployment = snapshot.deployment
-    orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels and not _is_over(pod))
-    owned = _owned_pods(snapshot)
+    orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels and not is_over(pod))
+    owned = owned_pods(snapshot)
     ready = [pod for pod in owned if pod.ready]
     if deployment.replicas > plan.wanted:
         shrink = _shrink(plan, snapshot, owned, orphans)
@@ -97,11 +107,12 @@ def _down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
         if deployment.observed and len(ready) == plan.wanted == len(owned):
             return act(Forget(deployment=deployment), because=f"all {plan.wanted} pods are Ready")
         if snapshot.now_s > plan.deadline_s:
-            return _give_up(plan, owned)
+            return give_up(plan, owned)
     return wait(f"{len(ready)} of {plan.wanted} pods are Ready, {len(orphans)} are leaving", drains=ORPHANS)
 
 
-def _owned_pods(snapshot: Snapshot) -> list[Pod]:
+def owned_pods(snapshot: Snapshot) -> list[Pod]:
+    """The Deployment's own pods that do not leave."""
     uids = {one.uid for one in snapshot.owned}
     return [pod for pod in snapshot.pods if pod.owner_uid in uids and pod.alive]
 
@@ -120,17 +131,22 @@ def _shrink(plan: Plan, snapshot: Snapshot, owned: list[Pod], orphans: tuple[Pod
             barrier=f"{len(ready)} Ready pods, {deployment.replicas} wanted: no serving pod can be chosen",
         )
     victim = min(ready, key=lambda pod: _idleness(snapshot, pod))
-    age_s = max(0.0, snapshot.now_s - victim.created_s)
-    grace_s = float(victim.obj["spec"].get("terminationGracePeriodSeconds") or 30)
     return act(
-        Orphan(
-            pod=victim,
-            deployment=deployment.name,
-            labels=_labels_to_change(snapshot, victim),
-            deadline_s=int(age_s + plan.policy.cap_s + grace_s) + 60,
-        ),
+        orphan(plan, snapshot, victim),
         because="it has the fewest connections",
         barrier=f"{len(ready)} Ready pods serve",
+    )
+
+
+def orphan(plan: Plan, snapshot: Snapshot, victim: Pod) -> Orphan:
+    """Take a pod out of its ReplicaSet and all its Services; it ends by itself if nobody comes back to end it."""
+    age_s = max(0.0, snapshot.now_s - victim.created_s)
+    grace_s = float(victim.obj["spec"].get("terminationGracePeriodSeconds") or 30)
+    return Orphan(
+        pod=victim,
+        deployment=snapshot.deployment.name,
+        labels=_labels_to_change(snapshot, victim),
+        deadline_s=int(age_s + plan.policy.cap_s + grace_s) + 60,
     )
 
 
@@ -182,7 +198,8 @@ def _drain(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> Decision
     return wait(waiting, wake_in_s=min(0.1, LOOK_AGAIN_S), drains=ORPHANS) if waiting else None
 
 
-def _give_up(plan: Plan, owned: list[Pod]) -> Decision:
+def give_up(plan: Plan, owned: list[Pod]) -> Decision:
+    """The end where pods are not Ready in time."""
     reasons = troubles_of([pod for pod in owned if not pod.ready])
     return stop(
         "unfinished",

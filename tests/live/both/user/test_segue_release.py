@@ -32,6 +32,7 @@ STATEMENTS = {
     "segue undo": "Goes back to the revision before, or to a named one, without a loss.",
     "segue restart": "Other pods of the same version, of the same template but for kubectl's stamp, without a loss.",
     "segue scale": "Changes the number of pods, up and down, without a loss.",
+    "segue retire": "Replaces one pod, with another one Ready before it leaves, and without a loss.",
     "segue abort": "Takes a release back that stopped; the pods that served are the same ones afterwards.",
     "objects afterwards": "After a release the whole Deployment and Service are what the manifest says: kubectl diff "
     "finds nothing, kubectl apply has nothing to do; only the newest ReplicaSet has pods.",
@@ -197,6 +198,24 @@ def test_a_restart_and_another_image_change_nothing_else(serving: App) -> None:
     assert list(changes(before, restarted)) == ["$.deployments.spec.template.metadata.annotations"]
     after = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
     assert [path.rpartition(".")[2] for path in changes(restarted, after)] == ["image"]
+    serving.check_clean()
+
+
+@pytest.mark.states("segue retire", "objects afterwards")
+def test_a_retired_pod_is_replaced_and_nothing_is_lost(serving: App) -> None:
+    place = serving.place
+    before = {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")}
+    victim, *others = sorted(pod["metadata"]["name"] for pod in place.all("pods"))
+    with serving.load() as tally:
+        said = serving.done("retire", f"pod/{victim}")
+
+    left = {pod["metadata"]["name"] for pod in place.all("pods") if "deletionTimestamp" not in pod["metadata"]}
+    tally.check_none_lost()
+    assert f"pod {victim} is gone, 3 pods are Ready" in said
+    assert victim not in left
+    assert set(others) < left
+    assert {kind: users_part(place.get(kind, NAME)) for kind in ("deployments", "services")} == before
+    assert "not found" in serving.refused("retire", victim, code=1)
     serving.check_clean()
 
 
