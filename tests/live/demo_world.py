@@ -31,6 +31,12 @@ class Demo:
         )
         self.said = ""
 
+    def close(self) -> None:
+        """End it, however far it has come."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
     def hear(self, wanted: str, limit_s: float) -> None:
         """Read on until it has said this."""
         assert self.process.stdout is not None
@@ -65,11 +71,13 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def networks(pids: dict[int, str]) -> set[str]:
-    """Network namespaces of these processes that are not our own."""
+    """Network namespaces of these processes that are not our own. Who has the pid of one that ended is another one."""
     found: set[str] = set()
-    for pid in pids:
+    for pid, began in pids.items():
         with contextlib.suppress(OSError):
-            found.add(str(Path(f"/proc/{pid}/ns/net").readlink()))
+            space = str(Path(f"/proc/{pid}/ns/net").readlink())
+            if not began or Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19] == began:
+                found.add(space)
     return found - {str(Path("/proc/self/ns/net").readlink())}
 
 

@@ -34,9 +34,7 @@ def begun() -> Iterator[list[Demo]]:
     demos: list[Demo] = []
     yield demos
     for demo in demos:
-        if demo.process.poll() is None:
-            demo.process.kill()
-        demo.process.communicate()
+        demo.close()
 
 
 PHASES = {

@@ -82,10 +82,11 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.answers: dict[tuple[int, bytes, bool], bytes] = {}
         self.epoll = select.epoll()
-        self.listener: socket.socket | None = _listen(settings.host, settings.port)
-        self.epoll.register(self.listener.fileno(), select.EPOLLIN)
+        # The handler first: whoever listens may be told to go, and without one SIGTERM ends it on the spot (X6)
         self.wake_fd = _wake_on_signals(settings)
         self.epoll.register(self.wake_fd, select.EPOLLIN)
+        self.listener: socket.socket | None = _listen(settings.host, settings.port)
+        self.epoll.register(self.listener.fileno(), select.EPOLLIN)
 
     def run(self) -> None:
         """Serve until SIGTERM has been obeyed."""
