@@ -398,8 +398,12 @@ def test_a_server_that_answers_with_close_makes_its_clients_come_anew_without_a_
         assert way.ask() == mine
         assert not way.is_open
 
-    with kept(place, *at) as anew:
-        assert anew.ask() == other
+    def elsewhere() -> bool:
+        with kept(place, *at) as anew:
+            return anew.ask() == other
+
+    # On a busy machine the other one fails a probe now and then, and the leaving one serves for it (K3)
+    wait_until(elsewhere, what="a new connection to the other pod")
 
 
 @pytest.mark.states("N10")
