@@ -167,7 +167,7 @@ def _usage(error: CycloptsError) -> UsageError:
         case MissingArgumentError() if error.argument is not None:
             given = [name for name in error.argument.names if name in unknown]
             if unknown and not given:
-                return UsageError(f"unknown option {unknown[0]}", remedy=remedy)
+                return UsageError(f"unknown option: {unknown[0]}", remedy=remedy)
             said = f"{given[0]} needs a value" if given else f"{error.argument.name} is missing"
         case UnusedCliTokensError():
             said = f"too many arguments: {' '.join(error.unused_tokens or ())}"

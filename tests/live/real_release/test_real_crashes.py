@@ -34,7 +34,7 @@ MOMENTS = [
     "detach",
     "take the brake off",
     "switch Service",
-    "0 quiet",
+    "are quiet",
 ]
 
 
