@@ -7,7 +7,7 @@ what it sends to a pod that is ending or gone is lost. The tool may be killed at
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from segue.cluster.api.results import Answer as ApiAnswer
@@ -17,13 +17,14 @@ from segue.cluster.manager import Manager
 from segue.cluster.registry import Registry
 from segue.cluster.store import Store
 from segue.cluster.writes import Delete, Update
-from segue.drain.judge import Policy
 from segue.drive.command import Driver
-from segue.drive.flow import Answer, Ask, Calls, Flow, Progress, ReadPods, Sleep
+from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Progress, ReadPods, Sleep
 from segue.model.errors import StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.manifest import parse
 from segue.model.objects import Obj, Ref, copy_of, is_ready, is_terminating, labels_of, name_of, rfc3339, selects
+from segue.release.plan import Approach
+from segue.release.snapshot import Checked
 
 T = TypeVar("T")
 TICK_S = 0.02
@@ -119,6 +120,9 @@ class World:
     broken: frozenset[str] = frozenset({"host.org/images/grace:broken"})
     clock: VirtualClock = field(default_factory=VirtualClock)
     watch: list[Callable[[World], None]] = field(default_factory=list)
+    verdict: Checked | None = None  # what a check will say
+    checks: list[Check] = field(default_factory=list)
+    held: dict[str, int] = field(default_factory=dict)  # by pod: connections that stay open
     refuse: Callable[[ApiRequest], ApiResponse | None] = lambda _: None
 
     def __post_init__(self) -> None:
@@ -284,6 +288,10 @@ class World:
                 return Answer(now_s=self.clock.at_s, responses=responses)
             case ReadPods(looks=looks):
                 return Answer(now_s=self.clock.at_s, texts={look.pod: "no such command" for look in looks})
+            case Check():
+                self.checks.append(asked)
+                self.run_for(0.2)
+                return Answer(now_s=self.clock.at_s, checked=self.verdict if len(self.checks) > 2 else None)
             case Sleep(for_s=for_s):
                 self.run_for(max(for_s, TICK_S))
             case Progress():
@@ -302,9 +310,12 @@ class World:
         if isinstance(result, PodCall):
             if not self.sources:
                 return ApiResponse(code=404, body={"message": "no such path", "code": 404})
-            return ApiResponse(
-                code=200, body={"passiveOpens": int(self.arrived.get(result.name, 0.0)), "connections": []}
-            )
+            rows = [
+                {"localPort": 10002, "remote": "10.9.0.1", "remotePort": 40000 + number, "state": "ESTABLISHED"}
+                for number in range(self.held.get(result.name, 0))
+            ]
+            arrived = int(self.arrived.get(result.name, 0.0))
+            return ApiResponse(code=200, body={"passiveOpens": arrived, "connections": rows})
         assert isinstance(result, ApiAnswer)
         return ApiResponse(code=result.code, body=copy_of(result.body))
 
@@ -348,5 +359,12 @@ class World:
         return [lease for lease in found if name_of(lease).startswith("segue-")]
 
 
-def driver(me: str = "tester", *, dead: frozenset[str] = frozenset(), timeout_s: float | None = None) -> Driver:
-    return Driver(me=me, holder_is_gone=lambda holder: holder in dead, policy=Policy(), timeout_s=timeout_s)
+def driver(
+    me: str = "tester",
+    *,
+    dead: frozenset[str] = frozenset(),
+    timeout_s: float | None = None,
+    approach: Approach | None = None,
+) -> Driver:
+    asked = replace(approach or Approach(), timeout_s=timeout_s)
+    return Driver(me=me, holder_is_gone=lambda holder: holder in dead, approach=asked)

@@ -12,7 +12,7 @@ from segue.drive.loop import Outcome
 from segue.model.manifest import parse
 from segue.model.objects import annotations_of, labels_of, name_of
 from segue.release.decision import Done
-from segue.release.laws import Broken, Seen, check_ends, check_moment, check_traces
+from segue.release.laws import Bounds, Broken, Seen, all_first_bounds, check_ends, check_moment, check_traces
 from tests.laws.release_world import Killed, World, driver, manifest
 
 COMMANDS = ["release", "undo", "scale", "abort"]
@@ -56,14 +56,14 @@ def seen(world: World) -> Seen:
 class Judge:
     """Looks at the world after every tick and collects broken laws."""
 
-    def __init__(self, *, before: int, wanted: int) -> None:
-        self.before, self.wanted = before, wanted
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
         self.broken: list[Broken] = []
         self.last: Seen | None = None
 
     def __call__(self, world: World) -> None:
         now = seen(world)
-        self.broken += check_moment(now, replicas_before=self.before, replicas_wanted=self.wanted)
+        self.broken += check_moment(now, self.bounds)
         if self.last is not None:
             self.broken += check_ends(self.last, now, cap_s=30.0, switched_s=None)
         # What carried traffic a moment ago is live now: arrivals of the data plane stand for connections.
@@ -101,8 +101,7 @@ def run(kind: str, kill_at: int | None) -> tuple[World, Judge, int]:
     """The command, killed before its write number `kill_at` and run again; how many writes it made."""
     world = ready_world(kind)
     wanted = 2 if kind == "scale" else 3
-    judge = Judge(before=3, wanted=wanted)
-    judge.before = 3 if kind != "scale" else 2
+    judge = Judge(all_first_bounds(wanted, wanted))
     world.watch.append(judge)
     lost_before = world.lost
     try:
@@ -164,7 +163,7 @@ def retired(kill_at: int | None, *, then: str = "retire") -> tuple[World, Judge,
     """The first pod is retired, killed before a write and taken up again (or aborted)."""
     world = ready_world("retire")
     victim = name_of(world.store.all_of("pods", "default")[0])
-    judge = Judge(before=3, wanted=3)
+    judge = Judge(all_first_bounds(3, 3))
     world.watch.append(judge)
 
     def flow(driving: Driver, kind: str) -> Flow[tuple[Outcome, ...]]:

@@ -46,7 +46,12 @@ Sampler = Annotated[
         help="image with sh, cat, sleep to look from into old pods without a shell; else $SEGUE_SAMPLER_IMAGE",
     ),
 ]
-Cap = Annotated[float, Parameter(name="--drain-cap", metavar="SECONDS", help="a busy old pod is ended after so long")]
+Cap = Annotated[
+    float | None,
+    Parameter(
+        name="--drain-cap", metavar="SECONDS", help="a busy old pod is ended after so long (default 30; handover 3600)"
+    ),
+]
 
 
 QUIET_S = 2.0  # between two lines that tell the same wait with other numbers, where lines cannot be rewritten

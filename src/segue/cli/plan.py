@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segue.cli.approach import USUAL, MannerOptions
 from segue.cli.connection import Cap, Context, Kubeconfig, Lines, Namespace, OutputOption, Timeout
 from segue.cli.output import Output, emit, say
 from segue.cli.release import Files, Images, Running, Wanted
@@ -10,6 +11,7 @@ from segue.drive.flow import Flow
 from segue.host.client import KubeClient
 from segue.host.releasing import driver, perform
 from segue.model.objects import Obj
+from segue.release.outline import steps_of
 
 
 def plan(  # noqa: PLR0913 - one parameter per option
@@ -18,11 +20,12 @@ def plan(  # noqa: PLR0913 - one parameter per option
     *,
     filename: Files = None,
     image: Images = None,
+    manner: MannerOptions = USUAL,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     timeout: Timeout = None,
-    drain_cap: Cap = 30.0,
+    drain_cap: Cap = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Say what a release would do and what stands in its way. Changes nothing.
@@ -31,9 +34,11 @@ def plan(  # noqa: PLR0913 - one parameter per option
     --------
     segue plan -f deploy.yaml
     segue plan web --image web=v2
+    segue plan -f deploy.yaml --strategy ramped --step 2
     """
+    approach = manner.approach()
     wanted = Wanted.of(deployment, filename or [], image or [], "plan")
-    driving = driver(cap_s=drain_cap, timeout_s=timeout)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, approach=approach)
 
     def make(client: KubeClient) -> Flow[Preparation]:
         where = namespace or client.namespace
@@ -65,7 +70,7 @@ def _as_obj(proposal: Proposal) -> Obj:
         "floorPods": plan.floor,
         "timeoutSeconds": plan.timeout_s,
         "drainSeconds": {"least": plan.policy.quiet_min_s, "quietAir": plan.policy.timer_s, "most": plan.policy.cap_s},
-        "steps": list(plan.steps()),
+        "steps": list(steps_of(plan)),
         "warnings": list(plan.warnings),
     }
 
@@ -80,7 +85,7 @@ def _show(proposal: Proposal) -> None:
     say(f"  pods: {plan.replicas} now, {plan.wanted} at the end, at most {plan.peak}, at least {plan.floor} serving")
     low, high = plan.policy.quiet_min_s + 0.5, plan.timeout_s + plan.policy.cap_s
     say(f"  time: until the new pods are Ready plus about {low:g} s with traffic; at most {high:g} s plus the grace")
-    for number, step in enumerate(plan.steps(), 1):
+    for number, step in enumerate(steps_of(plan), 1):
         say(f"  {number}. {step}")
     for warning in plan.warnings:
         say(f"  warning: {warning}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from segue.cli.approach import USUAL, MannerOptions, NoWait
 from segue.cli.connection import (
     Cap,
     Context,
@@ -82,11 +83,13 @@ def release(  # noqa: PLR0913 - one parameter per option
     *,
     filename: Files = None,
     image: Images = None,
+    manner: MannerOptions = USUAL,
+    no_wait: NoWait = False,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     timeout: Timeout = None,
-    drain_cap: Cap = 30.0,
+    drain_cap: Cap = None,
     sampler_image: Sampler = "",
     receipt: Annotated[str, Parameter(metavar="FILE", help="write the receipt to this file")] = "",
     output: OutputOption = Output.TABLE,
@@ -102,9 +105,12 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release -f deploy.yaml --image web=v2      # another tag than the file's
     segue release -f deploy/ --timeout 120 -o json
     segue release web --image web=v2                 # what runs, with another image
+    segue release -f deploy.yaml --strategy ramped   # pod by pod, only unused ones
+    segue release -f deploy.yaml --strategy canary --stop 1,50%
     """
+    approach = manner.approach(no_wait=no_wait)
     wanted = Wanted.of(deployment, filename or [], image or [], "release")
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         where = namespace or client.namespace
@@ -114,7 +120,12 @@ def release(  # noqa: PLR0913 - one parameter per option
                 note(f"warning: {warning}")
         return (yield from release_flow(preparation, driving))
 
-    asked: Obj = {"command": "release", "files": filename or [], "images": image or [], "strategy": "all-first"}
+    asked: Obj = {
+        "command": "release",
+        "files": filename or [],
+        "images": image or [],
+        "strategy": manner.strategy or "all-first",
+    }
     if deployment:
         asked["deployment"] = deployment
     return run_and_report(
@@ -133,7 +144,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     timeout: Timeout = None,
-    drain_cap: Cap = 30.0,
+    drain_cap: Cap = None,
     sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:

@@ -43,7 +43,7 @@ def run_and_report(
     lines.done()
     documents = [receipt_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
     kept = _kept(documents, outcomes, str(asked["command"]), options)
-    if options.output is not Output.TABLE:
+    if outcomes and options.output is not Output.TABLE:
         emit(documents[0] if len(documents) == 1 else documents, options.output)
     try:
         messages = [check_end(outcome) for outcome in outcomes]

@@ -26,7 +26,7 @@ def undo(  # noqa: PLR0913 - one parameter per option
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     timeout: Timeout = None,
-    drain_cap: Cap = 30.0,
+    drain_cap: Cap = None,
     sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from segue.drain.judge import Policy
 from segue.drive.flow import Flow, Progress, ask, body_of, get
 from segue.drive.loop import Decide, Drive, Outcome
 from segue.drive.observe import Observer
@@ -20,27 +19,27 @@ from segue.model.manifest import Document
 from segue.model.objects import Obj, copy_of, rfc3339
 from segue.model.workloads import Deployment, ReplicaSet
 from segue.release.abort import decide_abort
-from segue.release.actions import PURPOSE, patch_deployment
-from segue.release.all_first import decide
+from segue.release.actions import PURPOSE
 from segue.release.decision import Stopped
 from segue.release.first import decide_first
 from segue.release.memory import Memory
-from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.plan import RAMPED, Approach, Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.requests import patch_deployment
 from segue.release.retiring import decide_retire
 from segue.release.scaling import decide_scale
 from segue.release.snapshot import Snapshot
+from segue.release.strategies import decide
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # as kubectl rollout restart stamps a template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """Who drives and how: this run's identity, how sure to be, how long to wait for Ready (None: the Deployment's)."""
+    """Who drives and how: this run's identity, and what the user asked for."""
 
     me: str
     holder_is_gone: Callable[[str], bool]
-    policy: Policy = field(default_factory=Policy)
-    timeout_s: float | None = None
+    approach: Approach = field(default_factory=Approach)
     sampler_image: str = ""  # what looks into old pods that have no shell
 
     def observer(self, namespace: str, name: str) -> Observer:
@@ -49,7 +48,7 @@ class Driver:
 
     def drive(self, observer: Observer, decide: Decide) -> Flow[Outcome]:
         """One run over one Deployment."""
-        run = Drive(observer=observer, decide=decide, policy=self.policy, sampler_image=self.sampler_image)
+        run = Drive(observer=observer, decide=decide, policy=self.approach.policy, sampler_image=self.sampler_image)
         return run.run()
 
 
@@ -111,15 +110,15 @@ def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> F
     if _is_stranded(snapshot, memory, target):
         note = "the release that stopped there is taken back first: its pods never served"
         return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=note, takes_back=True)
-    _check_free(snapshot, memory, target)
+    _check_free(snapshot, memory, target, driver.approach)
     if memory is not None:
-        plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+        plan = resume_plan(target, snapshot, memory, driver.approach)
         return Proposal(placed=placed, live=live, wanted=wanted, plan=plan, note="it goes on", resumes=True)
     if target.template == deployment.template:
         return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=_same_template(deployment, target))
     if deployment.replicas == 0:
         return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note="no pod serves: nothing can be lost")
-    plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
+    plan = make_plan(target, snapshot, driver.approach)
     return Proposal(placed=placed, live=live, wanted=wanted, plan=plan)
 
 
@@ -135,7 +134,7 @@ def _is_stranded(snapshot: Snapshot, memory: Memory | None, target: Target) -> b
     return memory.serving == "old" and not memory.switched
 
 
-def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target) -> None:
+def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target, approach: Approach) -> None:
     """Nobody else drives, and what is under way is this very release."""
     name = snapshot.deployment.name
     if snapshot.held_by:
@@ -145,6 +144,12 @@ def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target) -> No
         )
     if memory is None:
         return
+    said = approach.strategy
+    if said and said != memory.strategy and memory.kind == target.kind:
+        raise Conflict(
+            f"the {memory.kind} of Deployment {name} that is under way is {memory.strategy}, not {said}",
+            remedy=f"finish it without --strategy, or take it back: segue abort {name}",
+        )
     if memory.aborting:
         raise Conflict(
             f"the {memory.kind} of Deployment {name} is being aborted",
@@ -205,7 +210,8 @@ def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
     placed = proposal.placed
     observer = driver.observer(placed.namespace, placed.document.name)
     if proposal.plan is not None:
-        return (yield from driver.drive(observer, partial(decide, proposal.plan)))
+        outcome = yield from driver.drive(observer, partial(decide, proposal.plan))
+        return (yield from _then_shrink(proposal, outcome, driver))
     if proposal.live is None:
         yield Progress(because=proposal.note, action=f"create Deployment {placed.document.name}")
         _, (answer,) = yield from ask(creation(placed, dry_run=False))
@@ -229,8 +235,20 @@ def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
     return (yield from _until_ready(observer, driver))
 
 
+def _then_shrink(proposal: Proposal, outcome: Outcome, driver: Driver) -> Flow[Outcome]:
+    """What mixes versions keeps the number of pods; a smaller one comes after it, by a scale-down."""
+    document = proposal.placed.document
+    assert proposal.plan is not None, "it was driven"
+    if proposal.plan.strategy not in RAMPED or not outcome.goes_on:
+        return outcome
+    wanted = (document.obj.get("spec") or {}).get("replicas")
+    if wanted is None or int(wanted) >= proposal.plan.replicas:
+        return outcome
+    return (yield from scale(proposal.placed.namespace, document.name, int(wanted), driver))
+
+
 def _until_ready(observer: Observer, driver: Driver) -> Flow[Outcome]:
-    timeout_s = driver.timeout_s or 600.0
+    timeout_s = driver.approach.timeout_s or 600.0
     snapshot = yield from observer.observe()
     return (yield from driver.drive(observer, partial(decide_first, snapshot.now_s + timeout_s, timeout_s)))
 
@@ -244,11 +262,11 @@ def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flo
     target = Target(kind="undo", template=template, after=_settings(snapshot.deployment), metadata={})
     if memory is not None and memory.kind == "undo":
         target = Target(kind="undo", template=template, after=memory.after, metadata={})
-    _check_free(snapshot, memory, target)
+    _check_free(snapshot, memory, target, driver.approach)
     if memory is not None:
-        plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+        plan = resume_plan(target, snapshot, memory, driver.approach)
     else:
-        plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
+        plan = make_plan(target, snapshot, driver.approach)
     return (yield from driver.drive(observer, partial(decide, plan)))
 
 
@@ -267,13 +285,13 @@ def restart(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     deployment = snapshot.deployment
     after = memory.after if memory is not None and memory.kind == "restart" else _settings(deployment)
     target = Target(kind="restart", template=_restarted(snapshot, memory), after=after, metadata={})
-    _check_free(snapshot, memory, target)
+    _check_free(snapshot, memory, target, driver.approach)
     if memory is not None:
-        plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+        plan = resume_plan(target, snapshot, memory, driver.approach)
     elif deployment.replicas == 0:
         raise Refused(f"Deployment {name} has no pods to restart", remedy=f"segue scale {name} N brings some")
     else:
-        plan = make_plan(target, snapshot, policy=driver.policy, timeout_s=driver.timeout_s)
+        plan = make_plan(target, snapshot, driver.approach)
     return (yield from driver.drive(observer, partial(decide, plan)))
 
 
@@ -325,7 +343,7 @@ def scale(namespace: str, name: str, replicas: int, driver: Driver) -> Flow[Outc
     observer = driver.observer(namespace, name)
     snapshot = yield from observer.observe()
     deployment = snapshot.deployment
-    timeout_s = driver.timeout_s or float(deployment.progress_deadline_s)
+    timeout_s = driver.approach.timeout_s or float(deployment.progress_deadline_s)
     plan = _plan_of_sizes("scale", snapshot, replicas, driver, timeout_s)
     return (yield from driver.drive(observer, partial(decide_scale, plan)))
 
@@ -341,7 +359,7 @@ def _plan_of_sizes(kind: str, snapshot: Snapshot, wanted: int, driver: Driver, t
         wanted=wanted,
         old_set="",
         old_hash="",
-        policy=driver.policy,
+        policy=driver.approach.policy,
         timeout_s=timeout_s,
         deadline_s=snapshot.now_s + timeout_s,
     )
@@ -352,7 +370,7 @@ def retire(namespace: str, pod: str, driver: Driver) -> Flow[Outcome]:
     name = yield from owner_of_pod(namespace, pod)
     observer = driver.observer(namespace, name)
     snapshot = yield from observer.observe()
-    timeout_s = driver.timeout_s or float(snapshot.deployment.progress_deadline_s)
+    timeout_s = driver.approach.timeout_s or float(snapshot.deployment.progress_deadline_s)
     plan = _plan_of_sizes("retire", snapshot, snapshot.deployment.replicas, driver, timeout_s)
     return (yield from driver.drive(observer, partial(decide_retire, pod, plan)))
 
@@ -363,5 +381,5 @@ def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     snapshot = yield from observer.observe()
     memory = snapshot.memory or Memory(id="", kind="release", digest="", begun_s=0.0)
     target = Target(kind=memory.kind, template=snapshot.deployment.template, after=memory.after, metadata={})
-    plan = resume_plan(target, snapshot, memory, policy=driver.policy, timeout_s=driver.timeout_s)
+    plan = resume_plan(target, snapshot, memory, driver.approach)
     return (yield from driver.drive(observer, partial(decide_abort, plan)))

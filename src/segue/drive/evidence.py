@@ -23,7 +23,8 @@ from segue.drive.journal import ActionEntry, Journal
 from segue.model.http import ApiResponse
 from segue.model.objects import Obj
 from segue.model.workloads import Pod
-from segue.release.actions import ORPHAN_OF, SAMPLER, AddSampler, request_of
+from segue.release.actions import SAMPLER, AddSampler
+from segue.release.requests import request_of
 from segue.release.snapshot import Snapshot
 
 _NO_SHELL = re.compile(r'exec: "sh": .*')
@@ -261,7 +262,7 @@ def _will_end(pod: Pod, snapshot: Snapshot) -> bool:
     if memory is None:
         return False
     if memory.keeps_version:
-        return ORPHAN_OF in pod.labels
+        return pod.orphaned
     if memory.aborting:
         return memory.switched and pod.pod_hash == memory.new_hash
     return memory.patched and pod.pod_hash == memory.old_hash

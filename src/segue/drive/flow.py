@@ -13,6 +13,7 @@ from segue.drain.samples import ProcText
 from segue.model.errors import ClusterUnreachable, Forbidden, StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
+from segue.release.snapshot import Checked
 
 T = TypeVar("T")
 
@@ -43,6 +44,14 @@ class ReadPods:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The user's own command: begun where it does not run; how it ended, once it has. `facts` are its environment."""
+
+    command: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sleep:
     """Wait."""
 
@@ -66,9 +75,10 @@ class Answer:
     now_s: float
     responses: tuple[ApiResponse, ...] = ()
     texts: Mapping[str, ProcText | str] = field(default_factory=dict)
+    checked: Checked | None = None  # None while it runs
 
 
-Ask: TypeAlias = Calls | ReadPods | Sleep | Progress
+Ask: TypeAlias = Calls | ReadPods | Check | Sleep | Progress
 Flow: TypeAlias = Generator[Ask, Answer, T]
 
 

@@ -13,17 +13,20 @@ from typing import TypeAlias
 
 from segue.drain.judge import Policy
 from segue.drive.evidence import Collector
-from segue.drive.flow import Flow, Progress, Sleep, ask, error_of, get
+from segue.drive.flow import Check, Flow, Progress, Sleep, ask, error_of, get
 from segue.drive.journal import ActionEntry, Journal
 from segue.drive.observe import Observer
 from segue.model.http import ApiResponse
 from segue.model.workloads import Pod, lasting
-from segue.release.actions import Action, DropLease, EndSet, Orphan, Point, TakeLease, describe, request_of
-from segue.release.all_first import take_lease
-from segue.release.decision import Decision, End, Stopped
+from segue.release.actions import Action, DropLease, EndSet, Orphan, Point, TakeLease
+from segue.release.decision import Decision, Done, End, Stopped
+from segue.release.entry import take_lease
 from segue.release.memory import Memory
-from segue.release.scaling import ORPHANS
+from segue.release.orphans import ORPHANS
+from segue.release.plan import RAMPED
+from segue.release.requests import request_of
 from segue.release.snapshot import Snapshot
+from segue.release.telling import describe
 
 RENEW_AFTER_S = 3.0
 OBSERVE_EVERY_S = 0.3  # while draining: pods are sampled faster than the objects are read
@@ -40,6 +43,11 @@ class Outcome:
     journal: Journal
     began_s: float
     ended_s: float
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next thing may follow: it has neither stopped nor been held."""
+        return isinstance(self.end, Done) and not self.end.held
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,11 +84,31 @@ class Drive:
                     end = yield from self._with_events(end, snapshot)
                 ended_s = self.journal.actions[-1].ended_s if self.journal.actions else snapshot.now_s
                 return Outcome(end=end, journal=self.journal, began_s=began_s, ended_s=ended_s)
+            if decision.check and self.observer.checked is None:
+                yield from self._check(decision.check, snapshot)
             if accepted and not decision.actions:
                 snapshot = yield from self._wait(decision, snapshot, collector)
             else:
                 yield from self._settle(accepted)
                 snapshot = yield from self._look(snapshot, collector)
+
+    def _check(self, command: str, snapshot: Snapshot) -> Flow[None]:
+        """Run the user's check, or see how it has ended."""
+        answer = yield Check(command=command, facts=_facts(snapshot))
+        self.observer.checked = answer.checked
+        if answer.checked is not None:
+            said = "passed" if answer.checked.passed else "failed"
+            self.journal.actions.append(
+                ActionEntry(
+                    at_s=snapshot.now_s,
+                    ended_s=answer.now_s,
+                    action=f"run the check: {command}",
+                    because="all new pods are Ready and have no traffic",
+                    barrier="",
+                    evidence=f"{said} ({answer.checked.said})",
+                )
+            )
+            yield Progress(because=answer.checked.said, action=f"the check has {said}")
 
     def _settle(self, accepted: bool) -> Flow[None]:
         if not accepted:
@@ -185,6 +213,20 @@ class Drive:
         return snapshot
 
 
+def _facts(snapshot: Snapshot) -> dict[str, str]:
+    """What a check may want to know, as its environment."""
+    memory, new = snapshot.memory, snapshot.newest
+    pods = snapshot.ready_of(new.pod_hash) if new is not None else ()
+    return {
+        "SEGUE_NAMESPACE": snapshot.deployment.namespace,
+        "SEGUE_DEPLOYMENT": snapshot.deployment.name,
+        "SEGUE_VERSION": new.pod_hash if new is not None else "",
+        "SEGUE_PREVIEW": memory.preview if memory is not None else "",
+        "SEGUE_PODS": " ".join(pod.name for pod in pods),
+        "SEGUE_POD_IPS": " ".join(pod.ip for pod in pods),
+    }
+
+
 def _is_told(text: str, message: str) -> bool:
     """Whether a message has an event's words, without its reason or what it says of itself before them."""
     inner = text.partition(": ")[2]
@@ -205,7 +247,9 @@ def _watched(snapshot: Snapshot, drains: str) -> tuple[Pod, ...]:
     if drains and drains != ORPHANS:
         return snapshot.alive_of(drains)
     if memory is not None and memory.old_hash:
-        return snapshot.alive_of(memory.old_hash if memory.serving == "old" or not memory.aborting else memory.new_hash)
+        back = memory.aborting and (memory.serving == "new" or memory.strategy in RAMPED)
+        leaving = memory.new_hash if back and memory.new_hash else memory.old_hash
+        return tuple(pod for pod in snapshot.pods_of(leaving) if pod.alive)
     return tuple(pod for pod in snapshot.pods if pod.alive)
 
 

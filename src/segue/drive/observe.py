@@ -14,10 +14,9 @@ from segue.model.errors import StatusError
 from segue.model.http import ApiResponse
 from segue.model.objects import Obj
 from segue.model.services import Endpoint, Service, endpoints_of
-from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
-from segue.release.actions import ORPHAN_OF
+from segue.model.workloads import ORPHAN_OF, Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import memory_of
-from segue.release.snapshot import Snapshot
+from segue.release.snapshot import Checked, Snapshot
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +32,7 @@ class Observer:
     old_set: str = ""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     drain_began_s: float | None = None
+    checked: Checked | None = None
 
     def observe(self) -> Flow[Snapshot]:
         """The cluster now."""
@@ -100,6 +100,7 @@ class Observer:
             lease=lease,
             holder_gone=lease is not None and self.holder_is_gone(lease.holder),
             evidence=self.evidence,
+            checked=self.checked,
             drain_began_s=self.drain_began_s,
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from segue.drive.flow import Flow, ask, body_of, get
 from segue.model.errors import Refused
 from segue.model.objects import Obj, annotations_of, controller_of, labels_of, name_of
-from segue.release.actions import ORPHAN_OF, PURPOSE
+from segue.model.workloads import ORPHAN_OF
+from segue.release.actions import PURPOSE
 from segue.release.memory import memory_of
 from segue.release.retiring import purpose_of
 

@@ -17,9 +17,10 @@ from segue.model.http import JSON_PATCH, MERGE_PATCH, NO_SUCH_IMAGE, STRATEGIC_P
 from segue.model.manifest import Document
 from segue.model.objects import Obj, annotations_of, copy_of, labels_of, selects
 from segue.model.workloads import HASH_LABEL, Deployment
-from segue.release.actions import SETTINGS, patch_deployment
+from segue.release.actions import SETTINGS
 from segue.release.memory import memory_of
 from segue.release.plan import Target
+from segue.release.requests import patch_deployment
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _QUOTED_FIELD = re.compile(r'(?:unknown|duplicate) field "([^"]+)"')

@@ -10,6 +10,8 @@ from segue.drive.observe import Observer
 from segue.model.objects import Obj, name_of, rfc3339
 from segue.model.workloads import CHANGE_CAUSE
 from segue.release.memory import Memory
+from segue.release.orphans import orphans_of
+from segue.release.plan import RAMPED
 from segue.release.snapshot import Snapshot
 
 
@@ -83,7 +85,9 @@ def _standing(snapshot: Snapshot) -> Standing:
     newest = snapshot.newest
     serving = newest.pod_hash if newest else ""
     ready = sum(pod.ready for pod in snapshot.pods if pod.pod_hash)
-    if memory is not None and memory.old_hash:  # both versions are up: what counts is the one that serves
+    if memory is not None and memory.strategy in RAMPED:
+        ready = sum(pod.ready and not pod.orphaned for pod in snapshot.pods if pod.pod_hash)
+    elif memory is not None and memory.old_hash:  # both versions are up: what counts is the one that serves
         serving = memory.new_hash if memory.serving == "new" else memory.old_hash
         ready = len(snapshot.ready_of(serving))
     return Standing(
@@ -119,6 +123,10 @@ def _phase(snapshot: Snapshot, memory: Memory) -> str:
         return f"pod {memory.pod} is to go"
     if memory.aborting:
         return "on its way back"
+    if memory.paused:
+        return f"paused: segue resume {snapshot.deployment.name}"
+    if memory.strategy in RAMPED and memory.patched:
+        return _mixed(snapshot, memory)
     old = snapshot.set_named(memory.old_set)
     if memory.serving == "new":
         return "old pods are ending" if old is None or old.replicas == 0 else "the new version serves, old pods drain"
@@ -126,7 +134,22 @@ def _phase(snapshot: Snapshot, memory: Memory) -> str:
         return "the Services are being pinned"
     if old is not None and snapshot.owns(old):
         return "the new version comes up under the brake"
+    new = snapshot.newest
+    if memory.next_stop and new is not None and len(snapshot.ready_of(new.pod_hash)) >= snapshot.deployment.replicas:
+        return f"all new pods are Ready and have no traffic: segue promote {snapshot.deployment.name}"
     return "the old version serves, new pods come up"
+
+
+def _mixed(snapshot: Snapshot, memory: Memory) -> str:
+    """Where a release stands that mixes both versions."""
+    new = snapshot.newest
+    count = len(snapshot.ready_of(new.pod_hash)) if new is not None else 0
+    leaving = len(orphans_of(snapshot))
+    said = f"{count} of {snapshot.deployment.replicas} new pods serve" + (f", {leaving} pods drain" if leaving else "")
+    stop = memory.next_stop
+    if stop is None:
+        return said
+    return f"{said}; it holds at {stop}: segue promote {snapshot.deployment.name}"
 
 
 def _versions(snapshot: Snapshot, memory: Memory | None) -> list[str]:

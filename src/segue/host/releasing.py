@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +20,9 @@ import msgspec
 from segue import __version__
 from segue.drain.judge import Policy
 from segue.drive.command import Driver
-from segue.drive.flow import Answer, Ask, Calls, Flow, Progress, ReadPods, Sleep
+from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Progress, ReadPods, Sleep
 from segue.drive.loop import Outcome
+from segue.host.check_runner import CheckRunner
 from segue.host.client import KubeClient
 from segue.host.clock import SystemClock
 from segue.host.pod_reader import PodReader
@@ -31,6 +32,7 @@ from segue.model.errors import Conflict, Refused, SegueError, Unfinished, UsageE
 from segue.model.objects import Obj, rfc3339_micro
 from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt
 from segue.release.decision import Done, Stopped
+from segue.release.plan import USUAL_CAP_S, Approach
 
 T = TypeVar("T")
 Show = Callable[[Progress, float], None]
@@ -56,16 +58,20 @@ def holder_is_gone(holder: str) -> bool:
     return boot != _boot() or start_time(int(pid)) != started
 
 
-def driver(*, cap_s: float, timeout_s: float | None, sampler_image: str = "") -> Driver:
+def driver(
+    *, cap_s: float | None, timeout_s: float | None, sampler_image: str = "", approach: Approach | None = None
+) -> Driver:
     """The driver of this process. A cap below the propagation time shortens that, too."""
+    asked = approach or Approach()
+    said = cap_s is not None
+    cap_s = cap_s if cap_s is not None else USUAL_CAP_S.get(asked.strategy, Policy().cap_s)
     if cap_s < 2:
         raise UsageError(f"--drain-cap {cap_s:g}: must be at least 2 s, the shortest proof of quiet")
     if timeout_s is not None and timeout_s <= 0:
         raise UsageError(f"--timeout {timeout_s:g}: must be above 0 s")
     policy = Policy(cap_s=cap_s, timer_s=min(Policy().timer_s, cap_s))
-    return Driver(
-        me=identity(), holder_is_gone=holder_is_gone, policy=policy, timeout_s=timeout_s, sampler_image=sampler_image
-    )
+    asked = replace(asked, policy=policy, cap_said=said, timeout_s=timeout_s)
+    return Driver(me=identity(), holder_is_gone=holder_is_gone, approach=asked, sampler_image=sampler_image)
 
 
 @dataclass
@@ -75,6 +81,7 @@ class _Body:
     client: KubeClient
     show: Show
     reader: PodReader = field(init=False)
+    checks: CheckRunner = field(default_factory=CheckRunner)
 
     def __post_init__(self) -> None:
         self.reader = PodReader(self.client, CLOCK)
@@ -88,6 +95,8 @@ class _Body:
             case ReadPods(namespace=namespace, looks=looks):
                 texts = await self.reader.read(namespace, looks)
                 return Answer(now_s=CLOCK.now_s(), texts=texts)
+            case Check(command=command, facts=facts):
+                return Answer(now_s=CLOCK.now_s(), checked=await self.checks.poll(command, facts))
             case Sleep(for_s=for_s):
                 await asyncio.sleep(for_s)
             case Progress():
@@ -110,6 +119,7 @@ async def run_flow(flow: Flow[T], client: KubeClient, show: Show) -> T:
         result: T = end.value
         return result
     finally:
+        await body.checks.close()
         await body.reader.close()
 
 

@@ -33,6 +33,7 @@ REVISION = "deployment.kubernetes.io/revision"
 DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
+ORPHAN_OF = "segue.dev/orphan-of"  # on a pod that was taken out of traffic alive: its Deployment
 
 
 def without_hash(template: Obj) -> Obj:
@@ -103,6 +104,16 @@ class Deployment:
     def strategy(self) -> Obj:
         """spec.strategy."""
         return cast("Obj", self.spec.get("strategy") or {})
+
+    @property
+    def surge(self) -> int:
+        """maxSurge as a number of pods: percentages are rounded up (D2), 25 % where it is not set (D1)."""
+        if self.strategy.get("type") == "Recreate":
+            return 0
+        said = (self.strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
+        if isinstance(said, str) and said.endswith("%"):
+            return -(-self.replicas * int(said.removesuffix("%")) // 100)
+        return int(said)
 
     @property
     def min_ready_s(self) -> int:
@@ -191,6 +202,11 @@ class ReplicaSet:
         return int(self.obj["spec"].get("replicas", 1))
 
     @property
+    def min_ready_s(self) -> int:
+        """spec.minReadySeconds."""
+        return int(self.obj["spec"].get("minReadySeconds") or 0)
+
+    @property
     def available(self) -> int:
         """status.availableReplicas."""
         return int(self.obj.get("status", {}).get("availableReplicas") or 0)
@@ -273,6 +289,11 @@ class Pod:
     def ready(self) -> bool:
         """Ready and neither leaving nor ended."""
         return is_ready(self.obj) and self.alive
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether it was taken out of its ReplicaSet and its Services, to drain."""
+        return ORPHAN_OF in self.labels
 
     @property
     def terminating(self) -> bool:

@@ -14,11 +14,16 @@ from dataclasses import replace
 
 from segue.model.objects import seconds_of
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import BRAKE_S, Brake, EndSet, Forget, Point, PutBack, Remember, Resize, ScaleTo
-from segue.release.all_first import attach, drain, finish, late, leave, point_services, take_lease
+from segue.release.actions import BRAKE_S, Brake, EndSet, Forget, PutBack, Remember, Replace, Resize, ScaleTo, Settle
+from segue.release.all_first import point_services
 from segue.release.decision import Decision, act, stop, wait
+from segue.release.entry import take_lease
+from segue.release.leaving import attach, drain, finish, leave, unpin
 from segue.release.memory import Memory
-from segue.release.plan import Plan, digest_of
+from segue.release.orphans import drain_orphans, orphans_of
+from segue.release.patience import late
+from segue.release.plan import RAMPED, Plan, digest_of
+from segue.release.ramped import back
 from segue.release.scaling import down_or_done
 from segue.release.snapshot import Snapshot
 
@@ -50,21 +55,42 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
         return down_or_done(replace(plan, wanted=memory.target), snapshot)
     old = snapshot.set_named(memory.old_set)
     if old is None or (memory.serving == "new" and old.replicas == 0):
-        return finish(snapshot, memory)  # nothing to go back to: the way out is forward (and then segue undo)
+        return finish(plan, snapshot, memory)  # nothing to go back to: the way out is forward (and then segue undo)
     if not memory.aborting:
         return act(
             Remember(deployment=snapshot.deployment, memory=memory.but(aborting=True)), because="the way back begins"
         )
     if not memory.patched:
         return _leave(snapshot, memory, "nothing had been changed yet")
+    if memory.strategy == "recreate":
+        return _recreate_old(plan, snapshot, memory, old)
+    if memory.strategy in RAMPED:
+        return back(plan, snapshot, memory, old) or _end_new(plan, snapshot, memory, old)
     if memory.serving == "new":
         return _serve_old(snapshot, memory, old)
     pin = point_services(snapshot, memory, memory.old_hash, because="the old version serves")
     if snapshot.deployment.template == old.template:
-        return _end_new(snapshot, memory, old)
+        return _end_new(plan, snapshot, memory, old)
     if pin is not None:
         return pin
     return _put_back(plan, snapshot, memory, old)
+
+
+def _recreate_old(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
+    deployment = snapshot.deployment
+    if deployment.template != old.template:
+        new = snapshot.newest
+        known = memory.but(new_set=new.name, new_hash=new.pod_hash) if new is not None else memory
+        return act(
+            Replace(deployment=deployment, template=old.template, memory=known),
+            because="all new pods are to end before an old one begins",
+        )
+    ready = len(snapshot.ready_of(old.pod_hash))
+    if ready < deployment.replicas or not deployment.observed:
+        return wait(f"{ready} of {deployment.replicas} old pods are Ready")
+    if deployment.strategy != memory.before.get("strategy"):
+        return act(Settle(deployment=deployment, memory=memory), because="all old pods are Ready again")
+    return _end_new(plan, snapshot, memory, old)
 
 
 def _serve_old(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
@@ -125,13 +151,16 @@ def _size(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> int:
     return max(replicas, old.replicas)
 
 
-def _end_new(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
+def _end_new(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
     new = snapshot.set_named(memory.new_set) if memory.new_set else None
     others = [one for one in snapshot.owned if one.name != old.name and one.replicas > 0]
     if not snapshot.deployment.observed or others or (new is not None and new.replicas > 0):
         return wait("the new pods are being ended")
     if new is not None and snapshot.alive_of(new.pod_hash):
         return wait(f"{len(snapshot.alive_of(new.pod_hash))} new pods have not begun to end yet", wake_in_s=0.05)
+    draining = drain_orphans(plan, snapshot, orphans_of(snapshot))
+    if draining is not None:
+        return draining
     return _leave(snapshot, memory, f"Deployment {snapshot.deployment.name} is at version {old.pod_hash} again")
 
 
@@ -146,11 +175,7 @@ def _made_by(snapshot: Snapshot, memory: Memory) -> tuple[EndSet, ...]:
 
 
 def _leave(snapshot: Snapshot, memory: Memory, message: str) -> Decision:
-    pinned = tuple(
-        Point(service=service, pod_hash="")
-        for service in snapshot.services
-        if service.name in memory.services and service.pinned_to
-    )
+    pinned = unpin(snapshot, memory)
     if pinned:
         return act(*pinned, because=message)
     return act(*_made_by(snapshot, memory), Forget(deployment=snapshot.deployment), because=message)

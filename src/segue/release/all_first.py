@@ -12,149 +12,67 @@ Rule 3: what ends serving pods is decided on the snapshot at hand, in which pin 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import TypeAlias
 
-from segue.drain.judge import NOTHING_SEEN, ended
-from segue.model.workloads import Pod, ReplicaSet
-from segue.release.actions import (
-    BRAKE_S,
-    Attach,
-    Clean,
-    Detach,
-    DropLease,
-    Forget,
-    Point,
-    Release,
-    Remember,
-    Resize,
-    Surge,
-    TakeLease,
-    detach_key,
-)
-from segue.release.decision import Decision, Done, PodDrained, act, stop, wait
-from segue.release.memory import ANNOTATION, Memory
-from segue.release.plan import SETTLE_S, Plan, replaced_metadata, settings_of
+from segue.model.workloads import ReplicaSet
+from segue.release.actions import BRAKE_S, Detach, MakePreview, Point, Release, Remember, Resize, Surge
+from segue.release.decision import Decision, PodDrained, act, stop, wait
+from segue.release.entry import begin, conflict_of, selected, take_lease
+from segue.release.leaving import drain, finish
+from segue.release.memory import Memory
+from segue.release.patience import held, late, out_of_time, stuck, troubles_of
+from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
-LEASE_LASTS_S = 10
-OTHERS_PATIENCE_S = 60.0  # for controllers and kubelets to do what follows the last action
-_STUCK = re.compile(r"Err|Unschedulable|InvalidImageName|\w+BackOff|Create\w+Error")
-UNHEALTHY_PATIENCE_S = 20.0  # how long pods of the present version may take to be Ready before we go on without them
+LetGo: TypeAlias = Callable[[Plan, Snapshot, Memory, ReplicaSet], Decision]
 
 
-def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
-    """The next step of a release (or an undo, which is a release of an older template)."""
-    decision = _next(plan, snapshot, memory)
+def end_when_all_are_quiet(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
+    """Wait until the old pods are proved quiet, all of them, then end them."""
+    drained = drain(plan, snapshot, old.pod_hash)
+    if isinstance(drained, Decision):
+        return drained
+    if snapshot.now_s < memory.switched_s + memory.keep_s:
+        said = f"the old pods stand by for {memory.keep_s:g} s: segue abort {plan.deployment} goes back at once"
+        return Decision(because=said, wake_in_s=0.5, holds=True)
+    if memory.paused:
+        return held(plan, snapshot, "paused while the old pods stand by", "resume")
+    ready = len(snapshot.ready_of(memory.new_hash))
+    return Decision(
+        actions=(Resize(replica_set=old, replicas=0),),
+        because=f"all {len(drained)} old pods are drained ({_reasons(drained)})",
+        barrier=f"endpoints of {', '.join(memory.services)} are exactly the {ready} Ready new pods",
+        drained=drained,
+        wake_in_s=0.0,
+    )
+
+
+def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None, let_go: LetGo = end_when_all_are_quiet) -> Decision:
+    """The next step of a release (or an undo, which is a release of an older template).
+
+    `let_go` is what happens to the old pods once the new ones serve.
+    """
+    decision = _next(plan, snapshot, memory, let_go)
     if decision.actions or decision.end is not None or memory is None:
         return decision
     return late(plan, snapshot, memory, decision)
 
 
-def late(plan: Plan, snapshot: Snapshot, memory: Memory, decision: Decision) -> Decision:
-    """A wait that has taken too long says so and ends; what serves keeps serving."""
-    grace_s = float(plan.target.template.get("spec", {}).get("terminationGracePeriodSeconds") or 30)
-    patience_s = plan.policy.cap_s + grace_s + OTHERS_PATIENCE_S if memory.serving == "new" else 0.0
-    if snapshot.now_s <= plan.deadline_s + patience_s:
-        return decision
-    return stop(
-        "unfinished",
-        f"still waiting after {plan.timeout_s + patience_s:g} s: {decision.because}",
-        "what serves keeps serving; the same command goes on from here",
-    )
-
-
-def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
-    if snapshot.held_by:
-        return stop(
-            "conflict",
-            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
-            "wait until it has ended; segue status shows what it does",
-        )
+def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None, let_go: LetGo) -> Decision:
+    refusal = conflict_of(plan, snapshot, memory)
+    if refusal is not None:
+        return refusal
     if memory is None:
-        return _begin(plan, snapshot)
-    if memory.keeps_version or memory.digest != plan.target.digest:
-        return stop(
-            "conflict",
-            f"another {memory.kind} of Deployment {plan.deployment} is under way (begun as {memory.id})",
-            "finish it with its own command, or take it back with segue abort",
-        )
-    if memory.aborting:
-        return stop("conflict", "this release is being aborted", "finish that with segue abort, then release again")
+        return begin(plan, snapshot)
     if not snapshot.mine:
         return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
     if memory.serving == "new":
         old = snapshot.set_named(memory.old_set)
         if old is None or old.replicas == 0:
-            return finish(snapshot, memory)
-        return _switch_and_drain(plan, snapshot, memory, old)
+            return finish(plan, snapshot, memory)
+        return _switched(plan, snapshot, memory, old) or let_go(plan, snapshot, memory, old)
     return _raise_new(plan, snapshot, memory)
-
-
-def take_lease(deployment: str, snapshot: Snapshot, purpose: str = "") -> TakeLease:
-    """Become the one who drives."""
-    return TakeLease(
-        namespace=snapshot.deployment.namespace,
-        deployment=deployment,
-        me=snapshot.me,
-        now_s=snapshot.now_s,
-        lasts_s=LEASE_LASTS_S,
-        lease=snapshot.lease,
-        purpose=purpose,
-    )
-
-
-def _begin(plan: Plan, snapshot: Snapshot) -> Decision:
-    """The barrier before the first action: what the cluster shows has reached the data plane (M7)."""
-    deployment = snapshot.deployment
-    if deployment.template == plan.target.template:
-        newest = snapshot.newest
-        return leave(snapshot, f"Deployment {plan.deployment} is at version {newest.pod_hash if newest else '?'}")
-    old = snapshot.set_named(plan.old_set)
-    if old is None or not snapshot.owns(old):
-        return stop("conflict", f"ReplicaSet {plan.old_set} is gone", "look at the Deployment, then release again")
-    if not deployment.observed:
-        return wait("the Deployment controller has not seen the newest spec yet")
-    age_s = snapshot.now_s - deployment.changed_at_s()
-    ready = snapshot.ready_of(old.pod_hash)
-    if len(ready) < old.replicas and age_s < UNHEALTHY_PATIENCE_S:
-        return wait(f"{len(ready)} of {old.replicas} present pods are Ready")
-    if age_s < SETTLE_S:
-        return wait("the Deployment has just changed; its pods must have reached the data plane first")
-    for service in snapshot.services:
-        if service.pinned_to and service.pinned_to != old.pod_hash:
-            return stop(
-                "refused",
-                f"Service {service.name} is pinned to version {service.pinned_to}, which is not the serving one",
-                f"remove pod-template-hash from its selector: kubectl edit service {service.name}",
-            )
-        if not snapshot.reaches(service, _selected(snapshot, ready, service.name)):
-            return wait(f"the endpoints of Service {service.name} are not yet the Ready pods")
-    memory = Memory(
-        id=plan.target.id,
-        kind=plan.target.kind,
-        digest=plan.target.digest,
-        begun_s=round(snapshot.now_s, 3),
-        old_set=old.name,
-        old_hash=old.pod_hash,
-        services=plan.services,
-        before=settings_of(deployment.spec),
-        after=plan.target.after,
-        metadata=plan.target.metadata,
-        metadata_before=replaced_metadata(deployment.obj, plan.target.metadata),
-        labels={key: old.labels[key] for key in (detach_key(deployment.selector),)},
-    )
-    return act(
-        take_lease(plan.deployment, snapshot, memory.id),
-        Remember(deployment=deployment, memory=memory),
-        because="this release begins",
-        barrier=f"all {len(ready)} Ready pods are endpoints of {', '.join(plan.services)}",
-    )
-
-
-def _selected(snapshot: Snapshot, pods: tuple[Pod, ...], name: str) -> tuple[Pod, ...]:
-    service = next(one for one in snapshot.services if one.name == name)
-    return tuple(pod for pod in pods if service.selects_version(pod.labels))
 
 
 def _raise_new(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
@@ -172,6 +90,8 @@ def _raise_new(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
         return pin
     deployment = snapshot.deployment
     if not memory.patched:
+        if memory.paused:
+            return held(plan, snapshot, "paused before its first step", "resume")
         surge = Surge(deployment=deployment, template=plan.target.template, memory=memory.but(patched=True))
         return act(surge, because="the Services are pinned to the old version", barrier=_pinned_to(memory))
     if deployment.template != plan.target.template:
@@ -211,7 +131,12 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
     deployment = snapshot.deployment
     ready = snapshot.ready_of(new.pod_hash)
     if deployment.observed and new.replicas == deployment.replicas and len(ready) >= deployment.replicas:
-        memory = memory.but(serving="new", switched=True, new_set=new.name, new_hash=new.pod_hash)
+        gate = _gate(plan, snapshot, memory, new)
+        if gate is not None:
+            return gate
+        memory = memory.but(
+            serving="new", switched=True, new_set=new.name, new_hash=new.pod_hash, switched_s=round(snapshot.now_s, 3)
+        )
         # Side and switch in one go: whoever dies between the two leaves old pods that serve and a memory that knows.
         return act(
             Remember(deployment=deployment, memory=memory),
@@ -219,12 +144,42 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
             because=f"all {len(ready)} new pods are Ready",
             barrier=f"{len(ready)} of {deployment.replicas} Ready, the old pods serve",
         )
-    if snapshot.now_s > plan.deadline_s:
+    if out_of_time(plan, snapshot, snapshot.alive_of(new.pod_hash)):
         return _give_up(plan, snapshot, new, len(ready))
     # The last ones are waited for more closely: each look costs the cluster ten answers, and it has pods to start.
     few = deployment.replicas - len(ready) <= max(2, deployment.replicas // 5)
     said = f"{len(ready)} of {deployment.replicas} new pods are Ready" + stuck(snapshot.alive_of(new.pod_hash))
     return wait(said, wake_in_s=0.1 if few else 0.3)
+
+
+def _gate(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet) -> Decision | None:
+    """What is to happen between "all new pods are Ready" and the switch: preview, check, somebody's word."""
+    if memory.preview:
+        preview = _preview(plan, snapshot, memory, new)
+        if preview is not None:
+            return preview
+    if plan.check and snapshot.checked is None:
+        return Decision(because=f"the check runs: {plan.check}", check=plan.check, holds=True)
+    ready = len(snapshot.ready_of(new.pod_hash))
+    if memory.next_stop is not None:
+        return held(plan, snapshot, f"all {ready} new pods are Ready and have no traffic", "promote")
+    if memory.paused:
+        return held(plan, snapshot, f"paused with {ready} new pods Ready, before the switch", "resume")
+    return None
+
+
+def _preview(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet) -> Decision | None:
+    because = "the new version can be tried before it has traffic"
+    service = next((one for one in snapshot.services if one.name == memory.preview), None)
+    if service is None:
+        like = next(one for one in snapshot.services if one.name in memory.services)
+        made = MakePreview(like=like, name=memory.preview, deployment=plan.deployment, pod_hash=new.pod_hash)
+        return act(made, because=because)
+    if service.pinned_to != new.pod_hash:
+        return act(Point(service=service, pod_hash=new.pod_hash), because=because)
+    if not snapshot.reaches(service, snapshot.ready_of(new.pod_hash)):
+        return wait(f"the endpoints of Service {service.name} are not yet the new pods", wake_in_s=0.05)
+    return None
 
 
 def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Decision:
@@ -239,23 +194,6 @@ def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Dec
     )
 
 
-def stuck(pods: Sequence[Pod]) -> str:
-    """What keeps pods from starting that seldom passes by itself, to be told while one still waits; "" for nothing."""
-    found = troubles_of([pod for pod in pods if _STUCK.match(pod.trouble())])
-    return f": {found}" if found else ""
-
-
-def troubles_of(pods: Sequence[Pod]) -> str:
-    """Why pods are not Ready, equal reasons told once."""
-    by_reason: dict[str, list[str]] = {}
-    for pod in pods:
-        by_reason.setdefault(pod.trouble(), []).append(pod.name)
-    return "; ".join(
-        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {reason}"
-        for reason, names in by_reason.items()
-    )
-
-
 def point_services(snapshot: Snapshot, memory: Memory, pod_hash: str, *, because: str) -> Decision | None:
     """Every Service at one version, and their endpoints exactly its Ready pods; None where that is so."""
     points = _points(snapshot, memory, pod_hash)
@@ -266,7 +204,7 @@ def point_services(snapshot: Snapshot, memory: Memory, pod_hash: str, *, because
         return act(*points, because=because, barrier=f"{ready} pods of version {pod_hash} are Ready")
     for service in snapshot.services:
         if service.name in memory.services and not snapshot.reaches(
-            service, _selected(snapshot, snapshot.ready_of(pod_hash), service.name)
+            service, selected(snapshot, snapshot.ready_of(pod_hash), service.name)
         ):
             return wait(
                 f"the endpoints of Service {service.name} are not yet the Ready pods of {pod_hash}", wake_in_s=0.05
@@ -286,92 +224,17 @@ def _pinned_to(memory: Memory) -> str:
     return f"endpoints of {', '.join(memory.services)} are exactly the Ready pods of {memory.old_hash}"
 
 
-def _switch_and_drain(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
-    """The new version serves: switch where that has not happened, then wait until the old pods are proved quiet."""
+def _switched(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision | None:
+    """The new version serves: switch where that has not happened; None when the old pods may go."""
     switch = point_services(snapshot, memory, memory.new_hash, because="all new pods are Ready")
     if switch is not None:
         return switch
     ready = len(snapshot.ready_of(memory.new_hash))
     if ready < min(plan.floor, snapshot.deployment.replicas):
         return wait(f"only {ready} new pods are Ready now: the old ones stay", drains=old.pod_hash)
-    drained = drain(plan, snapshot, old.pod_hash)
-    if isinstance(drained, Decision):
-        return drained
-    return Decision(
-        actions=(Resize(replica_set=old, replicas=0),),
-        because=f"all {len(drained)} old pods are drained ({_reasons(drained)})",
-        barrier=f"endpoints of {', '.join(memory.services)} are exactly the {ready} Ready new pods",
-        drained=drained,
-        wake_in_s=0.0,
-    )
-
-
-def drain(plan: Plan, snapshot: Snapshot, pod_hash: str) -> tuple[PodDrained, ...] | Decision:
-    """How each pod's drain ended, or what is still waited for."""
-    found = []
-    since_s = snapshot.drain_began_s if snapshot.drain_began_s is not None else snapshot.now_s
-    waiting = ""
-    for pod in snapshot.alive_of(pod_hash):
-        evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)
-        end = ended(evidence, now_s=snapshot.now_s, since_s=since_s, policy=plan.policy)
-        if end is None:
-            seen = evidence.because if pod.name in snapshot.evidence else "nobody has looked yet"
-            waiting = waiting or f"{pod.name}: {seen}"
-            continue
-        found.append(
-            PodDrained(pod=pod.name, version=pod_hash, reason=end.reason, because=end.because, source=evidence.source)
-        )
-    if waiting:
-        alive = len(snapshot.alive_of(pod_hash))
-        return wait(f"{len(found)} of {alive} pods are quiet; {waiting}", wake_in_s=0.1, drains=pod_hash)
-    return tuple(found)
+    return None
 
 
 def _reasons(drained: tuple[PodDrained, ...]) -> str:
     kinds = sorted({one.reason for one in drained})
     return ", ".join(f"{sum(one.reason == kind for one in drained)} {kind}" for kind in kinds)
-
-
-def finish(snapshot: Snapshot, memory: Memory) -> Decision:
-    """The old ReplicaSet is at 0: attach it again, unpin, wait for the last old pod, leave no trace."""
-    deployment = snapshot.deployment
-    old = snapshot.set_named(memory.old_set)
-    alive = snapshot.alive_of(memory.old_hash)
-    if alive:
-        return wait(f"{len(alive)} old pods have not begun to end yet", wake_in_s=0.05)
-    if old is not None and not snapshot.owns(old):
-        if all(old.labels.get(key) == value for key, value in memory.labels.items()):
-            return wait("the Deployment has not adopted the old ReplicaSet yet", wake_in_s=0.05)
-        return act(
-            attach(snapshot, memory, old), because="it is at 0 replicas", barrier="every old pod is ending or gone"
-        )
-    pinned = tuple(
-        Point(service=service, pod_hash="")
-        for service in snapshot.services
-        if service.name in memory.services and service.pinned_to
-    )
-    if pinned:
-        return act(*pinned, because="only the new version is left", barrier="the old ReplicaSet is at 0 and attached")
-    leaving = [
-        pod
-        for pod in snapshot.pods_of(memory.old_hash)
-        if not pod.ended and (not pod.terminating or pod.deletion_began_s >= int(memory.begun_s))
-    ]
-    if leaving:
-        return wait(f"{len(leaving)} old pods are ending, within their own grace")
-    return act(Forget(deployment=deployment), because="the last old pod has ended")
-
-
-def leave(snapshot: Snapshot, message: str) -> Decision:
-    """The memory is off the Deployment: take its copies off the ReplicaSets, drop the Lease, done."""
-    copies = tuple(Clean(replica_set=one) for one in snapshot.owned if ANNOTATION in one.annotations)
-    if copies:
-        return act(*copies, because="nothing of segue's stays")
-    drop = (DropLease(lease=snapshot.lease),) if snapshot.lease is not None and not snapshot.held_by else ()
-    return Decision(actions=drop, because=message, end=Done(message=message))
-
-
-def attach(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Attach:
-    """The old ReplicaSet comes home; its counts say what the controller would write itself (B2)."""
-    replicas = snapshot.deployment.replicas
-    return Attach(replica_set=old, labels=memory.labels, desired=replicas, most=2 * replicas)

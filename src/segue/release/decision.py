@@ -12,9 +12,10 @@ LOOK_AGAIN_S = 0.15  # while something is under way that ends within seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The goal is reached."""
+    """The goal is reached, or (held) the place where the user wants to say how it goes on."""
 
     message: str
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ class Decision:
     barrier: str = ""  # what was verified before these actions
     drains: str = ""  # hash of the version whose pods' evidence is wanted, at full rate
     drained: tuple[PodDrained, ...] = ()
+    check: str = ""  # the user's command that is to say whether the new pods are good
+    holds: bool = False  # it waits for somebody's word, for as long as that takes
     end: End | None = None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from segue.release.all_first import leave, stuck, troubles_of
 from segue.release.decision import Decision, stop, wait
+from segue.release.leaving import leave
 from segue.release.memory import Memory
+from segue.release.patience import stuck, troubles_of
 from segue.release.snapshot import Snapshot
 
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from segue.model.objects import Obj, annotations_of, is_ready, is_terminating, labels_of, name_of, selects, uid_of
+from segue.model.objects import (
+    Obj,
+    annotations_of,
+    is_ready,
+    is_terminating,
+    labels_of,
+    name_of,
+    seconds_of,
+    selects,
+    uid_of,
+)
 from segue.model.workloads import HASH_LABEL, without_hash
 
 DAY_S = 86_400
@@ -37,12 +47,32 @@ class Broken:
     what: str
 
 
-def check_moment(seen: Seen, *, replicas_before: int, replicas_wanted: int) -> list[Broken]:
-    """The laws of one moment of an all-first release from `replicas_before` to `replicas_wanted` pods."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Fewest pods that serve and most that are alive, from what the user wrote."""
+
+    floor: int
+    ceiling: int
+
+
+def all_first_bounds(before: int, wanted: int) -> Bounds:
+    """Both versions at full size."""
+    return Bounds(floor=min(before, wanted), ceiling=before + max(before, wanted))
+
+
+def ramped_bounds(replicas: int, max_surge: int | str) -> Bounds:
+    """As many as there were, and maxSurge more, at least one; percentages are rounded up (D2)."""
+    share = isinstance(max_surge, str) and max_surge.endswith("%")
+    surge = -(-replicas * int(str(max_surge).removesuffix("%")) // 100) if share else int(max_surge)
+    return Bounds(floor=replicas, ceiling=replicas + max(1, surge))
+
+
+def check_moment(seen: Seen, bounds: Bounds) -> list[Broken]:
+    """The laws of one moment of a release."""
     return [
         broken
         for law in (_floor, _ceiling, _served, _switched_and_braked, _detached_alone)
-        for broken in law(seen, replicas_before, replicas_wanted)
+        for broken in law(seen, bounds)
     ]
 
 
@@ -61,21 +91,37 @@ def _serving(seen: Seen) -> list[Obj]:
     ]
 
 
-def _floor(seen: Seen, before: int, wanted: int) -> list[Broken]:
-    """Never fewer Ready pods that the Service selects than the smaller of both sizes."""
+def _floor(seen: Seen, bounds: Bounds) -> list[Broken]:
+    """Never fewer Ready pods that the Service selects than the floor."""
     serving = len(_serving(seen))
-    floor = min(before, wanted)
-    return [] if serving >= floor else [Broken(law="floor", at_s=seen.at_s, what=f"{serving} serve, floor {floor}")]
+    if serving >= bounds.floor:
+        return []
+    return [Broken(law="floor", at_s=seen.at_s, what=f"{serving} serve, floor {bounds.floor}")]
 
 
-def _ceiling(seen: Seen, before: int, wanted: int) -> list[Broken]:
-    """Never more pods than both versions at full size, leaving ones counted too."""
-    ceiling = before + max(before, wanted)
-    alive = len(_pods(seen))
-    return [] if alive <= ceiling else [Broken(law="ceiling", at_s=seen.at_s, what=f"{alive} pods, ceiling {ceiling}")]
+def _ceiling(seen: Seen, bounds: Bounds) -> list[Broken]:
+    """Never more pods than the ceiling, leaving ones counted too, but for those that live for a moment only (A3)."""
+    alive = sum(not _is_momentary(pod, seen.at_s) for pod in _alive(seen))
+    if alive <= bounds.ceiling:
+        return []
+    return [Broken(law="ceiling", at_s=seen.at_s, what=f"{alive} pods, ceiling {bounds.ceiling}")]
 
 
-def _served(seen: Seen, _: int, __: int) -> list[Broken]:
+def _alive(seen: Seen) -> list[Obj]:
+    """Its pods, and those of its ReplicaSets that were taken out of traffic."""
+    sets = {name_of(one) for one in seen.replica_sets}
+    out = [pod for pod in seen.pods if name_of(pod).rpartition("-")[0] in sets]
+    known = {name_of(pod) for pod in out}
+    return out + [pod for pod in _pods(seen) if name_of(pod) not in known]
+
+
+def _is_momentary(pod: Obj, at_s: float) -> bool:
+    """Made to replace one that was taken out, and ended at once: not Ready, and ending or not a second old."""
+    made = str(pod["metadata"].get("creationTimestamp") or "")
+    return not is_ready(pod) and (is_terminating(pod) or (bool(made) and at_s - seconds_of(made) < 2))
+
+
+def _served(seen: Seen, _: Bounds) -> list[Broken]:
     """The Service is never without a ready endpoint."""
     return [
         Broken(law="served", at_s=seen.at_s, what=f"Service {service} has no ready endpoint")
@@ -103,7 +149,7 @@ def _matches(one: Obj, seen: Seen) -> bool:
     return bool(without_hash(one["spec"]["template"]) == seen.deployment["spec"]["template"])
 
 
-def _switched_and_braked(seen: Seen, _: int, __: int) -> list[Broken]:
+def _switched_and_braked(seen: Seen, _: Bounds) -> list[Broken]:
     """Never switched and braked at once (A2): a second template would end the version that serves."""
     newest = {labels_of(one).get(HASH_LABEL) for one in _owned(seen) if _matches(one, seen)}
     owned = {labels_of(one).get(HASH_LABEL) for one in _owned(seen)}
@@ -118,7 +164,7 @@ def _others_live(seen: Seen, pin: str) -> bool:
     return any(labels_of(pod).get(HASH_LABEL) != pin for pod in _pods(seen))
 
 
-def _detached_alone(seen: Seen, _: int, __: int) -> list[Broken]:
+def _detached_alone(seen: Seen, _: Bounds) -> list[Broken]:
     """Never a ReplicaSet detached unless another one matches the Deployment's template (A1)."""
     owned = _owned(seen)
     loose = [one for one in seen.replica_sets if one not in owned and int(one["spec"].get("replicas") or 0) > 0]

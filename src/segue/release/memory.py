@@ -39,6 +39,16 @@ class Memory:
     patched: bool = False  # written by the very patch that changes the template
     switched: bool = False  # the new pods have had traffic
     aborting: bool = False
+    strategy: str = "all-first"
+    step: int = 1  # most pods that are replaced at once, of a ramped one
+    stops: tuple[int, ...] = ()  # numbers of new pods at which it holds until it is promoted
+    passed: int = 0  # stops that were promoted
+    paused: bool = False  # by segue pause: no further step is begun
+    preview: str = ""  # the Service that reaches the new pods before the others do
+    cap_s: float = 0.0  # after which a busy old pod is ended; 0: whatever is usual
+    keep_s: float = 0.0  # how long the old pods stand by after the switch
+    switched_s: float = 0.0  # when the Services were to be switched
+    failed: str = ""  # why it takes itself back
     target: int = 0  # replicas, of a scale; of a retirement those there were before
     pod: str = ""  # that is to be retired
     before: Obj = field(default_factory=dict)  # spec fields as they were: what an abort gives back
@@ -51,6 +61,11 @@ class Memory:
     def keeps_version(self) -> bool:
         """Whether it changes pods, but no version: there is nothing to switch, and nothing to go back to."""
         return self.kind in {"scale", "retire"}
+
+    @property
+    def next_stop(self) -> int | None:
+        """The number of new pods at which it holds next, None where nothing is left to promote."""
+        return self.stops[self.passed] if self.passed < len(self.stops) else None
 
     def text(self) -> str:
         """As the annotation holds it."""
@@ -69,7 +84,7 @@ def memory_of(annotations: dict[str, str]) -> Memory | None:
     try:
         raw = json.loads(text)
         assert raw.pop("format") == FORMAT, "another format"
-        raw["services"] = tuple(raw.get("services") or ())
+        raw |= {key: tuple(raw.get(key) or ()) for key in ("services", "stops")}
         return Memory(**raw)
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
         raise Conflict(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from segue.drain.judge import Policy
 from segue.model.errors import Refused
@@ -20,6 +20,8 @@ from segue.release.actions import SETTINGS, detach_key
 from segue.release.memory import Memory
 from segue.release.snapshot import Snapshot
 
+RAMPED = frozenset({"ramped", "canary"})  # strategies that mix versions and never touch a Service
+USUAL_CAP_S = {"handover": 3600.0}  # else the policy's own
 SETTLE_S = 2.0  # a Deployment younger than this may not have reached the data plane yet (M7)
 
 
@@ -44,6 +46,22 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approach:
+    """How the user wants it done. `stops` are numbers of new pods or percentages of all; None: what is usual."""
+
+    policy: Policy = field(default_factory=Policy)
+    cap_said: bool = False  # whether the policy's cap is the user's own: else that of the release under way holds
+    timeout_s: float | None = None  # for new pods to become Ready; None: the Deployment's progressDeadlineSeconds
+    strategy: str = ""  # "": all-first, or that of the release under way
+    step: int | None = None  # None: as many as the Deployment's own maxSurge
+    stops: tuple[str, ...] = ()
+    waits: bool = True
+    preview: str = ""  # name of a Service, which is made where it is not there
+    check: str = ""  # a command that must succeed before the new version gets all traffic
+    keep_s: float = 0.0  # how long the old pods stand by after the switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How a Deployment gets to its target."""
 
@@ -60,31 +78,35 @@ class Plan:
     deadline_s: float = 0.0  # moment at which waiting for Ready ends
     warnings: tuple[str, ...] = ()
     strategy: str = "all-first"
+    step: int = 1  # most pods replaced at once, of a ramped one
+    stops: tuple[int, ...] = ()  # numbers of new pods at which it holds until it is promoted
+    waits: bool = True  # at a stop; else the run ends there
+    preview: str = ""
+    check: str = ""
+    keep_s: float = 0.0
 
     @property
     def peak(self) -> int:
         """Most pods alive at once."""
+        if self.strategy in RAMPED:
+            return self.replicas + self.step
+        if self.strategy == "recreate":
+            return max(self.replicas, self.wanted)
         return self.replicas + max(self.replicas, self.wanted)
 
     @property
     def floor(self) -> int:
         """Fewest pods that serve at any moment."""
-        return min(self.replicas, self.wanted)
+        if self.strategy == "recreate":
+            return 0
+        return self.replicas if self.strategy in RAMPED else min(self.replicas, self.wanted)
 
-    def steps(self) -> tuple[str, ...]:
-        """What will happen, for people."""
-        names = ", ".join(self.services)
-        return (
-            f"wait until the {self.replicas} pods of version {self.old_hash} are what Service {names} reaches",
-            f"pin Service {names} to version {self.old_hash}: nothing moves",
-            f"change the template with surge 100 % and the brake: {self.wanted} new pods come up beside the old ones",
-            f"detach ReplicaSet {self.old_set}, take the brake off: the Deployment's spec is yours again",
-            f"wait until all {self.wanted} new pods are Ready (at most {self.timeout_s:g} s)",
-            f"switch Service {names} to the new version",
-            f"wait until each old pod is proved quiet (at least {self.policy.quiet_min_s:g} s, at most "
-            f"{self.policy.cap_s:g} s; without traffic to judge by {self.policy.timer_s:g} s), then end the old pods",
-            "attach the old ReplicaSet again, unpin the Service: history and undo stay native",
-        )
+    @property
+    def after(self) -> Obj:
+        """Spec fields to give back at the end. A smaller size comes later, one drained pod after the other; one that
+        stays as it is stays with whoever scales meanwhile."""
+        grows = self.wanted > self.replicas or self.strategy not in RAMPED
+        return {key: value for key, value in self.target.after.items() if key != "replicas" or grows}
 
 
 def digest_of(value: Obj) -> str:
@@ -93,34 +115,55 @@ def digest_of(value: Obj) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def make_plan(target: Target, snapshot: Snapshot, *, policy: Policy, timeout_s: float | None) -> Plan:
+def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
     """The plan for a Deployment with no release under way. Raises Refused."""
     deployment = snapshot.deployment
     old = _serving_set(snapshot)
     _check_deployment(deployment, target)
-    _check_services(snapshot.services, deployment, snapshot.pods)
-    deadline_s = timeout_s or float(target.after.get("progressDeadlineSeconds") or 600)
+    services = tuple(service for service in snapshot.services if service.name != approach.preview)
+    _check_services(services, deployment, snapshot.pods)
+    deadline_s = approach.timeout_s or float(target.after.get("progressDeadlineSeconds") or 600)
     return Plan(
         target=target,
         namespace=deployment.namespace,
         deployment=deployment.name,
-        services=tuple(service.name for service in snapshot.services),
+        services=tuple(service.name for service in services),
         replicas=deployment.replicas,
         wanted=int(target.after.get("replicas", deployment.replicas)),
         old_set=old.name,
         old_hash=old.pod_hash,
-        policy=policy,
+        policy=approach.policy,
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
         warnings=tuple(_warnings(deployment, target, snapshot)),
+        strategy=approach.strategy or "all-first",
+        step=_step(approach, deployment, target),
+        stops=stops_of(approach, deployment.replicas),
+        waits=approach.waits,
+        preview=approach.preview,
+        check=approach.check,
+        keep_s=approach.keep_s,
     )
 
 
-def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, *, policy: Policy, timeout_s: float | None) -> Plan:
+def _step(approach: Approach, deployment: Deployment, target: Target) -> int:
+    said = Deployment(obj={"spec": {**deployment.spec, "strategy": target.after.get("strategy") or {}}}).surge
+    return min(max(1, approach.step if approach.step is not None else said), max(1, deployment.replicas))
+
+
+def stops_of(approach: Approach, replicas: int) -> tuple[int, ...]:
+    """The stops as numbers of new pods, percentages rounded up; without any, a canary stops at its first pod."""
+    usual = {"canary": ("1",), "blue-green": () if approach.check else ("100%",)}
+    said = approach.stops or usual.get(approach.strategy, ())
+    counts = {-(-replicas * int(one.removesuffix("%")) // 100) if one.endswith("%") else int(one) for one in said}
+    return tuple(sorted(count for count in counts if 0 < count <= replicas))
+
+
+def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Approach) -> Plan:
     """The plan of a release that somebody's run has begun, from what that run remembered."""
     deployment = snapshot.deployment
     old = snapshot.set_named(memory.old_set)
-    deadline_s = timeout_s or float(memory.after.get("progressDeadlineSeconds") or 600)
+    deadline_s = approach.timeout_s or float(memory.after.get("progressDeadlineSeconds") or 600)
     replicas = (old.replicas if old else 0) or int(memory.before.get("replicas") or deployment.replicas)
     return Plan(
         target=target,
@@ -131,10 +174,23 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, *, policy: P
         wanted=int(memory.after.get("replicas") or deployment.replicas),
         old_set=memory.old_set,
         old_hash=memory.old_hash,
-        policy=policy,
+        policy=_policy(approach, memory),
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
+        strategy=memory.strategy,
+        step=memory.step,
+        stops=memory.stops,
+        waits=approach.waits,
+        preview=memory.preview,
+        check=approach.check,
+        keep_s=memory.keep_s,
     )
+
+
+def _policy(approach: Approach, memory: Memory) -> Policy:
+    """Of a release under way its own cap holds where no other is said: a promotion must not cut its handover."""
+    policy = approach.policy
+    return policy if approach.cap_said or not memory.cap_s else replace(policy, cap_s=memory.cap_s)
 
 
 def _serving_set(snapshot: Snapshot) -> ReplicaSet:

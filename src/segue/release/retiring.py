@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from segue.model.workloads import Pod
-from segue.release.actions import ORPHAN_OF, EndPod, Remember, ScaleTo
-from segue.release.all_first import leave, take_lease
+from segue.release.actions import EndPod, Remember, ScaleTo
 from segue.release.decision import Decision, act, stop, wait
+from segue.release.entry import take_lease
+from segue.release.leaving import leave
 from segue.release.memory import Memory
+from segue.release.orphans import is_over, orphan
 from segue.release.plan import Plan
-from segue.release.scaling import down_or_done, give_up, in_the_way, is_over, orphan, owned_pods
+from segue.release.scaling import down_or_done, give_up, in_the_way, owned_pods
 from segue.release.snapshot import Snapshot
 
 
@@ -55,7 +57,7 @@ def decide_retire(pod: str, plan: Plan, snapshot: Snapshot, memory: Memory | Non
             because=f"pod {pod} is to go",
         )
     wanted = replace(plan, wanted=memory.target)
-    if victim is None or victim.terminating or ORPHAN_OF in victim.labels:
+    if victim is None or victim.terminating or victim.orphaned:
         return down_or_done(wanted, snapshot)
     return _let_go(wanted, snapshot, victim)
 

@@ -10,16 +10,16 @@ pod that serves. A run that died between the two writes is therefore harmless.
 
 from __future__ import annotations
 
-from segue.drain.judge import NOTHING_SEEN, ended
-from segue.model.workloads import HASH_LABEL, Pod
-from segue.release.actions import ORPHAN_OF, EndPod, Forget, Orphan, Remember, ScaleTo
-from segue.release.all_first import leave, take_lease, troubles_of
-from segue.release.decision import LOOK_AGAIN_S, Decision, PodDrained, act, stop, wait
+from segue.model.workloads import Pod
+from segue.release.actions import EndPod, Forget, Remember, ScaleTo
+from segue.release.decision import Decision, act, stop, wait
+from segue.release.entry import take_lease
+from segue.release.leaving import leave
 from segue.release.memory import Memory
+from segue.release.orphans import ORPHANS, drain_orphans, idleness, is_surplus, orphan, orphans_of
+from segue.release.patience import troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
-
-ORPHANS = "orphans"  # what `Decision.drains` names here instead of a version
 
 
 def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
@@ -68,39 +68,25 @@ def in_the_way(plan: Plan, snapshot: Snapshot, memory: Memory | None, kind: str)
 
 def _reached(plan: Plan, snapshot: Snapshot) -> bool:
     owned = owned_pods(snapshot)
-    orphans = any(ORPHAN_OF in pod.labels and not is_over(pod) for pod in snapshot.pods)
+    orphans = orphans_of(snapshot)
     ready = sum(pod.ready for pod in owned)
     return snapshot.deployment.replicas == plan.wanted == ready == len(owned) and not orphans
-
-
-def _is_surplus(snapshot: Snapshot, pod: Pod) -> bool:
-    """A replacement that was ended at once. Told to end before its process could listen for SIGTERM it would sit out
-    its whole grace (X6)."""
-    memory = snapshot.memory
-    grace_s = float(pod.obj["metadata"].get("deletionGracePeriodSeconds") or 0)
-    fresh = memory is not None and pod.created_s >= int(memory.begun_s)
-    return fresh and pod.never_served and not pod.ended and grace_s > 1 and ORPHAN_OF not in pod.labels
-
-
-def is_over(pod: Pod) -> bool:
-    """Whether nothing of it runs and its object is on its way out."""
-    return pod.ended and pod.terminating  # one that ended by its own deadline still has to be deleted
 
 
 def down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
     """Towards `plan.wanted` replicas from above, orphans drained, and the memory off when all are Ready."""
     deployment = snapshot.deployment
-    orphans = tuple(pod for pod in snapshot.pods if ORPHAN_OF in pod.labels and not is_over(pod))
+    orphans = orphans_of(snapshot)
     owned = owned_pods(snapshot)
     ready = [pod for pod in owned if pod.ready]
     if deployment.replicas > plan.wanted:
         shrink = _shrink(plan, snapshot, owned, orphans)
         if shrink is not None:
             return shrink
-    surplus = tuple(EndPod(pod=pod, grace_s=1) for pod in snapshot.pods if _is_surplus(snapshot, pod))
+    surplus = tuple(EndPod(pod=pod, grace_s=1) for pod in snapshot.pods if is_surplus(snapshot, pod))
     if surplus:
         return act(*surplus, because="it took an orphan's place for a moment and was never Ready")
-    drained = _drain(plan, snapshot, orphans)
+    drained = drain_orphans(plan, snapshot, orphans)
     if drained is not None:
         return drained
     if deployment.replicas == plan.wanted and not orphans:
@@ -130,72 +116,12 @@ def _shrink(plan: Plan, snapshot: Snapshot, owned: list[Pod], orphans: tuple[Pod
             because="one place is held by no Ready pod",
             barrier=f"{len(ready)} Ready pods, {deployment.replicas} wanted: no serving pod can be chosen",
         )
-    victim = min(ready, key=lambda pod: _idleness(snapshot, pod))
+    victim = min(ready, key=lambda pod: idleness(snapshot, pod))
     return act(
         orphan(plan, snapshot, victim),
         because="it has the fewest connections",
         barrier=f"{len(ready)} Ready pods serve",
     )
-
-
-def orphan(plan: Plan, snapshot: Snapshot, victim: Pod) -> Orphan:
-    """Take a pod out of its ReplicaSet and all its Services; it ends by itself if nobody comes back to end it."""
-    age_s = max(0.0, snapshot.now_s - victim.created_s)
-    grace_s = float(victim.obj["spec"].get("terminationGracePeriodSeconds") or 30)
-    return Orphan(
-        pod=victim,
-        deployment=snapshot.deployment.name,
-        labels=_labels_to_change(snapshot, victim),
-        deadline_s=int(age_s + plan.policy.cap_s + grace_s) + 60,
-    )
-
-
-def _idleness(snapshot: Snapshot, pod: Pod) -> tuple[int, float, float, str]:
-    evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)
-    return evidence.live, round(evidence.rate), -pod.ready_since_s, pod.name
-
-
-def _labels_to_change(snapshot: Snapshot, pod: Pod) -> tuple[str, ...]:
-    """One label that takes the pod out of its ReplicaSet and all its Services, else one for each of them."""
-    selector = set(snapshot.deployment.selector.get("matchLabels") or {})
-    keys = [set(service.plain_selector) for service in snapshot.services if service.selects_version(pod.labels)]
-    common = selector.intersection(*keys) if keys else selector
-    if common:
-        return (min(common),)
-    return tuple(sorted({min(selector or {HASH_LABEL}), *(min(one) for one in keys)}))
-
-
-def _drain(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> Decision | None:
-    waiting = ""
-    ends: list[EndPod] = []
-    drained: list[PodDrained] = []
-    for pod in orphans:
-        if pod.terminating:
-            waiting = waiting or f"{pod.name} is ending, within its own grace"
-            continue
-        evidence = snapshot.evidence.get(pod.name, NOTHING_SEEN)
-        reached = any(pod.name in snapshot.ready_endpoints(service.name) for service in snapshot.services)
-        since_s = snapshot.drain_began_s if snapshot.drain_began_s is not None else snapshot.now_s
-        end = None if reached else ended(evidence, now_s=snapshot.now_s, since_s=since_s, policy=plan.policy)
-        if end is None:
-            waiting = waiting or f"{pod.name}: {evidence.because}"
-            continue
-        ends.append(EndPod(pod=pod))
-        drained.append(
-            PodDrained(
-                pod=pod.name, version=pod.pod_hash, reason=end.reason, because=end.because, source=evidence.source
-            )
-        )
-    if ends:
-        return Decision(
-            actions=tuple(ends),
-            because="; ".join(f"{each.pod} is drained ({each.reason})" for each in drained),
-            barrier="no Service reaches them",
-            drained=tuple(drained),
-            drains=ORPHANS,
-            wake_in_s=0.0,
-        )
-    return wait(waiting, wake_in_s=min(0.1, LOOK_AGAIN_S), drains=ORPHANS) if waiting else None
 
 
 def give_up(plan: Plan, owned: list[Pod]) -> Decision:

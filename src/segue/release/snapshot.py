@@ -15,6 +15,14 @@ from segue.release.memory import Memory, memory_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """How the user's check ended."""
+
+    passed: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What is there now. `me` is this run's identity in the Lease."""
 
@@ -28,6 +36,7 @@ class Snapshot:
     lease: Lease | None = None
     holder_gone: bool = False  # the Lease's holder ran on this machine and does no more
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by pod name
+    checked: Checked | None = None  # what the user's check said, once it has ended
     drain_began_s: float | None = None  # when the draining side was first seen without traffic
 
     @property
@@ -70,12 +79,12 @@ class Snapshot:
         return tuple(pod for pod in self.pods if pod.pod_hash == pod_hash)
 
     def ready_of(self, pod_hash: str) -> tuple[Pod, ...]:
-        """Ready pods of one version."""
-        return tuple(pod for pod in self.pods_of(pod_hash) if pod.ready)
+        """Ready pods of one version, but for those that were taken out of traffic."""
+        return tuple(pod for pod in self.pods_of(pod_hash) if pod.ready and not pod.orphaned)
 
     def alive_of(self, pod_hash: str) -> tuple[Pod, ...]:
-        """Pods of one version that are not leaving."""
-        return tuple(pod for pod in self.pods_of(pod_hash) if pod.alive)
+        """Pods of one version that are not leaving, but for those that were taken out of traffic."""
+        return tuple(pod for pod in self.pods_of(pod_hash) if pod.alive and not pod.orphaned)
 
     def ready_endpoints(self, service: str) -> frozenset[str]:
         """Names of the pods that are ready endpoints of a Service."""

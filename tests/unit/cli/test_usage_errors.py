@@ -19,7 +19,7 @@ from segue.model.errors import Conflict, ManifestError, Place, StatusError
         (["--nope"], 'unknown command "--nope"', "segue --help"),
         (["cluster", "stat"], 'unknown command "stat". Did you mean "status"?', "segue cluster --help"),
         (["up", "--prot", "3"], "unknown option: --prot. Did you mean --port?", "segue up --help"),
-        (["release", "--hlep"], "unknown option: --hlep", "segue release --help"),
+        (["release", "--quux"], "unknown option: --quux", "segue release --help"),
         (["release"], "release is told nothing to release", "segue release -f FILE"),
         (["release", "-f"], "-f needs a value", "segue release --help"),
         (["up", "--set"], "--set needs a value", "segue up --help"),

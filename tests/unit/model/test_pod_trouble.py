@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.model.workloads import Pod
-from segue.release.all_first import stuck, troubles_of
+from segue.release.patience import stuck, troubles_of
 
 PULL = 'failed to pull "a/b:1": lookup a: read udp [::1]:{port}->[::1]:53: read: connection refused'
 

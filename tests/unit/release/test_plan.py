@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.drain.judge import Policy
 from segue.model.errors import Conflict, Refused
 from segue.model.objects import Obj, copy_of
 from segue.model.services import Service
 from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.memory import ANNOTATION, Memory, memory_of
-from segue.release.plan import Plan, Target, make_plan
+from segue.release.plan import Approach, Plan, Target, make_plan
 from segue.release.snapshot import Snapshot
 
 LABELS = {"app": "web"}
@@ -77,7 +76,7 @@ def planned(
     if change is not None:
         change(template)
     target = Target(kind="release", template=template, after=after or {}, metadata={})
-    return make_plan(target, (cluster or Cluster()).snapshot(), policy=Policy(), timeout_s=None)
+    return make_plan(target, (cluster or Cluster()).snapshot(), Approach())
 
 
 def test_a_plan_says_floor_and_peak() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from segue.model.objects import Obj
 from segue.release.actions import BRAKE_S
-from segue.release.laws import Seen, check_ends, check_moment, check_traces
+from segue.release.laws import Seen, all_first_bounds, check_ends, check_moment, check_traces
 
 LABELS = {"app": "web"}
 
@@ -43,7 +43,7 @@ def seen(**changes: object) -> Seen:
 
 
 def broken(now: Seen) -> list[str]:
-    return [one.law for one in check_moment(now, replicas_before=1, replicas_wanted=1)]
+    return [one.law for one in check_moment(now, all_first_bounds(1, 1))]
 
 
 def braked(now: Seen) -> Seen:

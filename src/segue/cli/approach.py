@@ -1,0 +1,84 @@
+"""The options that say how a release is done: strategy, steps and stops, what is tried before the switch.
+
+Rule: what a strategy cannot do is a UsageError here, before anything is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from segue.model.errors import UsageError
+from segue.release.plan import RAMPED, Approach
+
+NoWait = Annotated[bool, Parameter(name="--no-wait", help="end at a stop instead of waiting to be promoted")]
+_STOP = re.compile(r"([1-9]\d*)(%?)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """As the command line says it."""
+
+    strategy: Annotated[
+        Literal["all-first", "ramped", "canary", "blue-green", "handover", "recreate"] | None,
+        Parameter(metavar="NAME", help="all-first (default), ramped, canary, blue-green, handover, recreate"),
+    ] = None
+    step: Annotated[
+        int | None, Parameter(metavar="PODS", help="ramped, canary: most pods replaced at once; else maxSurge")
+    ] = None
+    stop: Annotated[
+        list[str] | None,
+        Parameter(metavar="PODS", help="ramped, canary: hold with so many new pods, or N% of all, until promoted"),
+    ] = None
+    preview: Annotated[
+        str, Parameter(metavar="SERVICE", help="blue-green: reaches the new pods before the switch; made if not there")
+    ] = ""
+    check: Annotated[
+        str, Parameter(metavar="COMMAND", help="blue-green: run before the switch; if it fails all is taken back")
+    ] = ""
+    keep_old: Annotated[
+        float, Parameter(metavar="SECONDS", help="blue-green: the old pods stand by for so long after the switch")
+    ] = 0.0
+
+    def approach(self, *, no_wait: bool = False) -> Approach:
+        """What was asked for. UsageError where it does not fit together."""
+        stops = tuple(one.strip() for said in self.stop or () for one in said.split(","))
+        for one in stops:
+            found = _STOP.fullmatch(one)
+            if found is None or (found[2] and int(found[1]) > 100):
+                raise UsageError(
+                    f"--stop {one}: must be a number of pods or a percentage", remedy="for example --stop 1,25%,50%"
+                )
+        if self.step is not None and self.step < 1:
+            raise UsageError(
+                f"--step {self.step}: must be at least 1", remedy="it is how many pods are replaced at once"
+            )
+        if self.keep_old < 0:
+            raise UsageError(f"--keep-old {self.keep_old:g}: must not be negative", remedy="it is a number of seconds")
+        self._fits({"--step": bool(self.step), "--stop": bool(stops)}, RAMPED, "ramped or canary")
+        tried = {"--preview": bool(self.preview), "--check": bool(self.check), "--keep-old": bool(self.keep_old)}
+        self._fits(tried, {"blue-green"}, "blue-green")
+        return Approach(
+            strategy=self.strategy or "",
+            step=self.step,
+            stops=stops,
+            waits=not no_wait,
+            preview=self.preview,
+            check=self.check,
+            keep_s=self.keep_old,
+        )
+
+    def _fits(self, given: dict[str, bool], strategies: frozenset[str] | set[str], names: str) -> None:
+        for option, is_given in given.items():
+            if is_given and self.strategy not in strategies:
+                raise UsageError(
+                    f"{option} needs --strategy {names}",
+                    remedy=f"this is {self.strategy or 'all-first'}; docs/how-to/choose-a-strategy.md compares them",
+                )
+
+
+USUAL = Manner()
+MannerOptions = Annotated[Manner, Parameter(name="*")]

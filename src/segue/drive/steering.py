@@ -1,0 +1,117 @@
+"""pause, resume and promote: a word in the memory of a release under way, and the drive where nobody drives it.
+
+Rule: who drives sees the word on its next look. Nothing but the memory is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from segue.drive.command import Driver
+from segue.drive.flow import Flow, ask, error_of
+from segue.drive.loop import Outcome
+from segue.drive.observe import Observer
+from segue.model.errors import Refused
+from segue.release.actions import Remember
+from segue.release.decision import Decision
+from segue.release.memory import Memory
+from segue.release.plan import Target, resume_plan
+from segue.release.requests import request_of
+from segue.release.snapshot import Snapshot
+from segue.release.strategies import decide
+
+TRIES_MAX = 10
+Word = Literal["pause", "resume", "promote", "promote-full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """What was said to whom: `outcome` where nobody else drives and this run has gone on with it."""
+
+    message: str
+    driven_by: str = ""
+    outcome: Outcome | None = None
+
+
+def steer(namespace: str, name: str, word: Word, driver: Driver) -> Flow[Steered]:
+    """Say it. Refused where nothing is under way that could hear it."""
+    observer = driver.observer(namespace, name)
+    snapshot, memory = yield from _write(observer, word)
+    said = f"{memory.kind} of Deployment {name} {_said(memory, word)}"
+    if snapshot.held_by or word == "pause":
+        return Steered(message=said, driven_by=snapshot.held_by)
+    if not memory.patched:
+        raise Refused(
+            f"{said}, but nobody drives it, and what it is to reach stands nowhere yet",
+            remedy="the command that began it goes on: segue release with its manifest, undo or restart",
+        )
+    outcome = yield from driver.drive(observer, _decide(snapshot, memory, driver))
+    return Steered(message=said, outcome=outcome)
+
+
+def _write(observer: Observer, word: Word) -> Flow[tuple[Snapshot, Memory]]:
+    """Write the word into the memory; another write in between is no failure."""
+    tried = 0
+    while True:
+        snapshot = yield from observer.observe()
+        memory = _heard_by(snapshot, word)
+        fresh = _with(memory, word)
+        if fresh == memory:
+            return snapshot, fresh
+        action = Remember(deployment=snapshot.deployment, memory=fresh)
+        _, (answer,) = yield from ask(request_of(action))
+        if answer.code < 400:
+            return snapshot, fresh
+        tried += 1
+        if answer.code not in {409, 422} or tried == TRIES_MAX:
+            raise error_of(answer, f"Deployment {observer.name}")
+
+
+def _decide(snapshot: Snapshot, memory: Memory, driver: Driver) -> Callable[[Snapshot, Memory | None], Decision]:
+    """The decisions of the release under way: all that its command knew is on the objects."""
+    target = Target(
+        kind=memory.kind, template=snapshot.deployment.template, after=memory.after, metadata=memory.metadata
+    )
+    return partial(decide, resume_plan(target, snapshot, memory, driver.approach))
+
+
+def _heard_by(snapshot: Snapshot, word: Word) -> Memory:
+    memory, name = snapshot.memory, snapshot.deployment.name
+    if memory is None:
+        raise Refused(f"no release of Deployment {name} is under way", remedy="segue status shows what is")
+    if memory.keeps_version:
+        raise Refused(f"a {memory.kind} of Deployment {name} cannot be held", remedy="segue abort takes it back")
+    if memory.aborting:
+        raise Refused(f"the {memory.kind} of Deployment {name} is being aborted", remedy=f"segue abort {name}")
+    if word.startswith("promote") and not memory.stops and not memory.paused:
+        raise Refused(
+            f"the {memory.kind} of Deployment {name} has no stop to be promoted from",
+            remedy="segue release --strategy canary or blue-green has; segue pause holds any",
+        )
+    return memory
+
+
+def _with(memory: Memory, word: Word) -> Memory:
+    match word:
+        case "pause":
+            return memory.but(paused=True)
+        case "resume":
+            return memory.but(paused=False)
+        case "promote":
+            return memory.but(paused=False, passed=min(memory.passed + 1, len(memory.stops)))
+        case "promote-full":
+            return memory.but(paused=False, passed=len(memory.stops))
+
+
+def _said(memory: Memory, word: Word) -> str:
+    match word:
+        case "pause":
+            return "is paused: no further step is begun"
+        case "resume":
+            return "goes on"
+        case _:
+            stop = memory.next_stop
+            return f"is promoted; it holds again at {stop} new pods" if stop is not None else "is promoted to the end"

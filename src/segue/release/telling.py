@@ -1,0 +1,102 @@
+"""An action in one line for people."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from segue.model.objects import name_of
+from segue.release.actions import (
+    Action,
+    AddSampler,
+    Attach,
+    Brake,
+    BrakeSet,
+    Clean,
+    Detach,
+    DropLease,
+    EndPod,
+    EndPreview,
+    EndSet,
+    Forget,
+    MakePreview,
+    Orphan,
+    Point,
+    PutBack,
+    Ramp,
+    Release,
+    Remember,
+    Replace,
+    Resize,
+    ScaleTo,
+    Settle,
+    Surge,
+    TakeLease,
+)
+
+
+def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
+    """One line for people."""
+    match action:
+        case TakeLease():
+            return f"take the Lease segue-{action.deployment}"
+        case DropLease(lease=lease):
+            return f"drop the Lease {name_of(lease.obj)}"
+        case Point(service=service, pod_hash=""):
+            return f"unpin Service {service.name}"
+        case Point(service=service, pod_hash=pod_hash):
+            return f"{'switch' if service.pinned_to else 'pin'} Service {service.name} to {pod_hash}"
+        case MakePreview(name=name, pod_hash=pod_hash):
+            return f"make Service {name}, which reaches version {pod_hash} only"
+        case EndPreview(service=service):
+            return f"delete Service {service.name}, which was made for this release"
+        case Remember(memory=memory) if memory.failed:
+            return "remember on the Deployment that this release takes itself back"
+        case Remember(memory=memory) if memory.kind == "scale":
+            return f"remember on the Deployment that {memory.target} pods are wanted"
+        case Remember(memory=memory) if memory.kind == "retire":
+            return f"remember on the Deployment that pod {memory.pod} is to go"
+        case Remember(memory=memory):
+            return f"remember on the Deployment that the {memory.serving} pods serve"
+        case Forget():
+            return "take the memory off the Deployment"
+        case Clean(replica_set=replica_set):
+            return f"take the memory off ReplicaSet {replica_set.name}"
+        case Surge():
+            return "change the template with surge 100 % and the brake, in one patch"
+        case Brake():
+            return "put surge 100 % and the brake on"
+        case Ramp(surge=0):
+            return "give the Deployment no room for more pods"
+        case Ramp(surge=surge, template=template):
+            what = "change the template with" if template is not None else "give the Deployment"
+            return f"{what} room for {surge} more pods{' and the brake, in one patch' if template is not None else ''}"
+        case Replace():
+            return "change the template with strategy Recreate, in one patch"
+        case BrakeSet(replica_set=replica_set):
+            return f"put the brake on ReplicaSet {replica_set.name}"
+        case Settle():
+            return "take the brake off: the Deployment's spec is what it was"
+        case Release():
+            return "take the brake off: the Deployment's spec is yours again"
+        case PutBack():
+            return "put the old template and settings back, in one patch"
+        case Detach(replica_set=replica_set):
+            return f"detach ReplicaSet {replica_set.name}"
+        case Attach(replica_set=replica_set):
+            return f"attach ReplicaSet {replica_set.name} again"
+        case Resize(replica_set=replica_set, replicas=replicas):
+            return f"scale ReplicaSet {replica_set.name} from {replica_set.replicas} to {replicas}"
+        case ScaleTo(deployment=deployment, replicas=replicas):
+            return f"scale Deployment {deployment.name} from {deployment.replicas} to {replicas}"
+        case Orphan(pod=pod):
+            return f"take pod {pod.name} out of traffic, alive"
+        case EndPod(pod=pod, grace_s=None):
+            return f"end pod {pod.name}"
+        case EndPod(pod=pod, grace_s=grace_s):
+            return f"end pod {pod.name}, which never served, within {grace_s} s"
+        case EndSet(replica_set=replica_set):
+            return f"delete ReplicaSet {replica_set.name}, which the aborted release had made"
+        case AddSampler(pod=pod, image=image):
+            return f"add {image} to pod {pod.name}"
+        case _:
+            assert_never(action)
