@@ -11,7 +11,7 @@ from segue.drive.flow import Flow
 from segue.host.client import KubeClient
 from segue.host.releasing import driver, perform
 from segue.model.objects import Obj
-from segue.release.outline import steps_of
+from segue.release.outline import steps_of, time_of
 
 
 def plan(  # noqa: PLR0913 - one parameter per option
@@ -83,8 +83,7 @@ def _show(proposal: Proposal) -> None:
         return
     say(f"{name}: {plan.strategy}" + (" (goes on with a release under way)" if proposal.resumes else ""))
     say(f"  pods: {plan.replicas} now, {plan.wanted} at the end, at most {plan.peak}, at least {plan.floor} serving")
-    low, high = plan.policy.quiet_min_s + 0.5, plan.timeout_s + plan.policy.cap_s
-    say(f"  time: until the new pods are Ready plus about {low:g} s with traffic; at most {high:g} s plus the grace")
+    say(f"  time: {time_of(plan)}")
     for number, step in enumerate(steps_of(plan), 1):
         say(f"  {number}. {step}")
     for warning in plan.warnings:

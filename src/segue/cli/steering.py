@@ -103,13 +103,12 @@ def _steer(word: Word, deployment: str, namespace: str, driving: Driver, options
     command = word.partition("-")[0]
     asked = {"command": command, "deployment": deployment}
     code = run_and_report(make, asked, again=f"segue {command} {deployment}", options=options)
-    steered = told[0]
-    if steered.outcome is None:
+    for steered in told:  # nobody, where it was stopped before it had said its word
+        if steered.outcome is not None:
+            continue
         if options.output is not Output.TABLE:
-            emit(
-                {"deployment": deployment, "said": steered.message, "drivenBy": steered.driven_by or None},
-                options.output,
-            )
+            said = {"deployment": deployment, "said": steered.message, "drivenBy": steered.driven_by or None}
+            emit(said, options.output)
         else:
             say(steered.message + (f" (driven by {steered.driven_by})" if steered.driven_by else ""))
     return code

@@ -45,6 +45,7 @@ class Policy:
     timer_s: float = 5.0
     cap_s: float = 30.0
     young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
+    keeps_idle: bool = False  # an open connection is live although nothing moves on it: of a handover
 
     def __post_init__(self) -> None:
         assert 0 < self.risk < 1
@@ -290,7 +291,7 @@ def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Pol
         return True
     if connection.state not in {"ESTABLISHED", "CLOSE_WAIT"}:
         return False
-    if connection.bytes_received is None or connection.bytes_sent is None:
+    if policy.keeps_idle or connection.bytes_received is None or connection.bytes_sent is None:
         return connection.state == "ESTABLISHED"
     if _owes_an_answer(connection):
         return True

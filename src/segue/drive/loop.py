@@ -74,6 +74,8 @@ class Drive:
         snapshot = yield from self.observer.observe()
         began_s = snapshot.now_s
         while True:
+            if snapshot.memory is not None and snapshot.memory.strategy == "handover":
+                collector.policy = replace(self.policy, keeps_idle=True)
             decision = self.decide(snapshot, snapshot.memory)
             yield from self._say(decision, snapshot)
             accepted = yield from self._perform(decision, snapshot)

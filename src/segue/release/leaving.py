@@ -11,7 +11,7 @@ from segue.model.workloads import ReplicaSet
 from segue.release.actions import PREVIEW_OF, Attach, Clean, DropLease, EndPreview, Forget, Point
 from segue.release.decision import Decision, Done, PodDrained, act, wait
 from segue.release.memory import ANNOTATION, Memory
-from segue.release.orphans import drain_orphans, orphans_of
+from segue.release.orphans import drain_orphans, end_surplus, orphans_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -53,13 +53,18 @@ def finish(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     pinned = unpin(snapshot, memory)
     if pinned:
         return act(*pinned, because="only the new version is left", barrier="the old ReplicaSet is at 0 and attached")
+    surplus = end_surplus(snapshot)
+    if surplus is not None:
+        return surplus
     draining = drain_orphans(plan, snapshot, orphans_of(snapshot))
     if draining is not None:
         return draining
     leaving = [
         pod
         for pod in snapshot.pods_of(memory.old_hash)
-        if not pod.ended and (not pod.terminating or pod.deletion_began_s >= int(memory.begun_s))
+        if not pod.ended
+        and not pod.never_served
+        and (not pod.terminating or pod.deletion_began_s >= int(memory.begun_s))
     ]
     if leaving:
         return wait(f"{len(leaving)} old pods are ending, within their own grace")

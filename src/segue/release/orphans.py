@@ -9,7 +9,7 @@ from __future__ import annotations
 from segue.drain.judge import NOTHING_SEEN, ended
 from segue.model.workloads import HASH_LABEL, Pod
 from segue.release.actions import EndPod, Orphan
-from segue.release.decision import LOOK_AGAIN_S, Decision, PodDrained, wait
+from segue.release.decision import LOOK_AGAIN_S, Decision, PodDrained, act, wait
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -86,6 +86,12 @@ def drain_orphans(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> D
 def is_over(pod: Pod) -> bool:
     """Whether nothing of it runs and its object is on its way out."""
     return pod.ended and pod.terminating  # one that ended by its own deadline still has to be deleted
+
+
+def end_surplus(snapshot: Snapshot) -> Decision | None:
+    """Hurry those that took an orphan's place for a moment; None where there is none."""
+    surplus = tuple(EndPod(pod=pod, grace_s=1) for pod in snapshot.pods if is_surplus(snapshot, pod))
+    return act(*surplus, because="it took an orphan's place for a moment and was never Ready") if surplus else None
 
 
 def is_surplus(snapshot: Snapshot, pod: Pod) -> bool:

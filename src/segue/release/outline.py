@@ -17,6 +17,24 @@ def steps_of(plan: Plan) -> tuple[str, ...]:
     return (*_until_switch(plan), *(_handover(plan) if plan.strategy == "handover" else _end_old(plan)))
 
 
+def time_of(plan: Plan) -> str:
+    """How long it takes, as far as that can be known before."""
+    low, high = plan.policy.quiet_min_s + 0.5, plan.timeout_s + plan.policy.cap_s
+    if plan.strategy in RAMPED:
+        rounds = -(-plan.replicas // plan.step)
+        pods = f"{plan.step} new pods are" if plan.step > 1 else "a new pod is"
+        times = f"{rounds} times " if rounds > 1 else ""
+        said = (
+            f"{times}until {pods} Ready plus about {low:g} s with traffic; at most {rounds * high:g} s plus the grace"
+        )
+        return said + (" of each" if rounds > 1 else "")
+    if plan.strategy == "handover":
+        return f"until the new pods are Ready; then as long as connections last, at most {plan.policy.cap_s:g} s"
+    if plan.strategy == "recreate":
+        return f"until the old pods have ended and the new ones are Ready, at most {plan.timeout_s:g} s"
+    return f"until the new pods are Ready plus about {low:g} s with traffic; at most {high:g} s plus the grace"
+
+
 def _names(plan: Plan) -> str:
     return ", ".join(plan.services)
 

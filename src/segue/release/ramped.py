@@ -16,12 +16,12 @@ other version's pods in the same moment (B1).
 from __future__ import annotations
 
 from segue.model.workloads import Pod, ReplicaSet
-from segue.release.actions import BRAKE_S, BrakeSet, EndPod, Ramp, Release, Resize, Settle
+from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Resize, Settle
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import begin, conflict_of, take_lease
 from segue.release.leaving import finish
 from segue.release.memory import Memory
-from segue.release.orphans import drain_orphans, idleness, is_surplus, orphan, orphans_of
+from segue.release.orphans import drain_orphans, end_surplus, idleness, orphan, orphans_of
 from segue.release.patience import held, late, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
@@ -124,9 +124,9 @@ def _shift(
     plan: Plan, snapshot: Snapshot, memory: Memory, *, leaving: ReplicaSet, coming: ReplicaSet
 ) -> Decision | None:
     """The next step from one version to the other; None when all pods of the coming one are Ready and alone."""
-    surplus = tuple(EndPod(pod=pod, grace_s=1) for pod in snapshot.pods if is_surplus(snapshot, pod))
-    if surplus:
-        return act(*surplus, because="it took an orphan's place for a moment and was never Ready")
+    surplus = end_surplus(snapshot)
+    if surplus is not None:
+        return surplus
     if not _surge(snapshot):
         return _while_closed(plan, snapshot, memory, leaving=leaving, coming=coming)
     out = orphans_of(snapshot)

@@ -11,12 +11,12 @@ pod that serves. A run that died between the two writes is therefore harmless.
 from __future__ import annotations
 
 from segue.model.workloads import Pod
-from segue.release.actions import EndPod, Forget, Remember, ScaleTo
+from segue.release.actions import Forget, Remember, ScaleTo
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import take_lease
 from segue.release.leaving import leave
 from segue.release.memory import Memory
-from segue.release.orphans import ORPHANS, drain_orphans, idleness, is_surplus, orphan, orphans_of
+from segue.release.orphans import ORPHANS, drain_orphans, end_surplus, idleness, orphan, orphans_of
 from segue.release.patience import troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
@@ -83,9 +83,9 @@ def down_or_done(plan: Plan, snapshot: Snapshot) -> Decision:
         shrink = _shrink(plan, snapshot, owned, orphans)
         if shrink is not None:
             return shrink
-    surplus = tuple(EndPod(pod=pod, grace_s=1) for pod in snapshot.pods if is_surplus(snapshot, pod))
-    if surplus:
-        return act(*surplus, because="it took an orphan's place for a moment and was never Ready")
+    surplus = end_surplus(snapshot)
+    if surplus is not None:
+        return surplus
     drained = drain_orphans(plan, snapshot, orphans)
     if drained is not None:
         return drained

@@ -130,7 +130,8 @@ def test_an_endpoint_is_taken_for_good_unless_it_says_otherwise(place: Place, co
     # Nobody is told when the rules are in effect; a wrong answer would come within these calls
     wanted = "web" if reached else "ECONNREFUSED"
     wait_until(lambda: _meets(place, at) == wanted, limit_s=15, what=f"{wanted} at the Service")
-    assert {_meets(place, at) for _ in range(5)} == {wanted}
+    met = {_meets(place, at) for _ in range(5)}
+    assert met == {"web"} if reached else met <= {"ECONNREFUSED", "timeout"}  # not every refusal is told (K4)
 
 
 def _meets(place: Place, ip: str, port: int = 80) -> str:

@@ -128,7 +128,7 @@ class _Teller:
         lines += _sorted_runs([f"{subject}: {change}" for subject, change in story], _NOTES_OFF)
         told = ((key, words.of(number)) for key, words in sorted(self.conditions.items()))
         lines += [f"{key}: {', '.join(words)}" for key, words in told if words]
-        return [*lines, *extremes.lines(), *(f"= {line}" for line in self._standing())]
+        return [*lines, *extremes.lines(crowds=act.crowds), *(f"= {line}" for line in self._standing())]
 
     # -- the story ---------------------------------------------------------------------------------------------------
 
@@ -269,10 +269,11 @@ class _Extremes:
         for service, count in ready.items():
             self._fewest[service] = min(count, self._fewest.get(service, count), self.ready.get(service, 0))
 
-    def lines(self) -> list[str]:
+    def lines(self, *, crowds: bool) -> list[str]:
         """Both, where anything happened."""
-        fewest = "".join(f"; fewest ready endpoints of {name}: {n}" for name, n in sorted(self._fewest.items()))
-        return [f"most pods: {self._most}{fewest}"] if self._most else []
+        most = [f"most pods: {self._most}"] if crowds else []
+        fewest = [f"fewest ready endpoints of {name}: {count}" for name, count in sorted(self._fewest.items())]
+        return ["; ".join([*most, *fewest])] if self._most else []
 
 
 def _beside(life: PodLife, endpoint: Words) -> Words:

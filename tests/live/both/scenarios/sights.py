@@ -51,6 +51,7 @@ class Act:
     """One step of a script: what was done, what was answered, what was seen until everything had settled."""
 
     title: str
+    crowds: bool = True  # whether the most pods at once are counted: not where two controllers race for it
     said: list[Said] = field(default_factory=list)
     sights: list[Sight] = field(default_factory=list)
 

@@ -51,11 +51,11 @@ class Stage:
 
     # -- acts --------------------------------------------------------------------------------------------------------
 
-    def act(self, title: str) -> None:
+    def act(self, title: str, *, crowds: bool = True) -> None:
         """Let everything settle, then begin the next step of the script."""
         if self.acts:
             self.settle()
-        self.acts.append(Act(title=title))
+        self.acts.append(Act(title=title, crowds=crowds))
 
     def settle(self) -> None:
         """Wait until all counts fit and nothing has happened for a while."""

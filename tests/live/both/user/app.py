@@ -191,8 +191,9 @@ class App:
         return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in self.pods(count)}
 
     def check_clean(self) -> None:
-        """Nothing of segue's is left on any object."""
-        assert "segue.dev" not in json.dumps([without_managed_fields(each) for each in self.objects()])
+        """Nothing of segue's is left on any object that stays."""
+        staying = [each for each in self.objects() if "deletionTimestamp" not in each["metadata"]]
+        assert "segue.dev" not in json.dumps([without_managed_fields(each) for each in staying])
         assert "pod-template-hash" not in self.selector()
         assert self.place.all("leases") == []
         assert self.memory() is None
