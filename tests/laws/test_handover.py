@@ -142,6 +142,7 @@ def served_counts(world: World) -> list[int]:
     return counts
 
 
+@pytest.mark.full
 def test_a_second_template_after_a_handover_that_died_meets_a_service_that_is_not_pinned() -> None:
     """But for the moments between switch and unpin: docs/reference/memory.md."""
     whole = Trial()

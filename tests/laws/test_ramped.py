@@ -46,7 +46,7 @@ class Case:
         return driver(me, dead=frozenset({dead}), approach=self.approach, timeout_s=timeout_s)
 
 
-CASES = [Case(), Case(replicas=1), Case(replicas=2, step=2), Case(replicas=5, step=2), Case(replicas=4, step=9)]
+CASES = [Case(replicas=2), Case(), Case(replicas=1), Case(replicas=2, step=2), Case(replicas=5, step=2), Case(replicas=4, step=9)]
 NAMES = [f"{case.replicas} pods, {case.step} at once" for case in CASES]
 ENUMERATED = pytest.mark.parametrize(
     "case",
@@ -85,8 +85,8 @@ class Trial:
             self.world.run_for(7.0)
             return self.world.drive(self.case.flow("v2", self.case.driver("second", "first")))[0]
 
-    def abort(self) -> Outcome:
-        return self.world.drive(abort("default", "test", self.case.driver("third", "first")))
+    def abort(self, dead: str = "first") -> Outcome:
+        return self.world.drive(abort("default", "test", self.case.driver("third", dead)))
 
     def check(self, when: str = "") -> None:
         """No law broken, nothing lost, no trace left."""
@@ -147,12 +147,12 @@ def test_from_every_crash_point_it_can_be_taken_back(case: Case) -> None:
             assert after == before, f"killed before write {kill_at}"
 
 
-@pytest.mark.parametrize("case", CASES[:2], ids=NAMES[:2])
+@ENUMERATED
 def test_an_abort_that_is_killed_anywhere_is_taken_up_again(case: Case) -> None:
     def stopped_in_the_middle() -> Trial:
         trial = Trial(case, dies=True)
         with pytest.raises(Killed):
-            trial.world.drive(case.flow("v2", case.driver()), kill_at=12 if case.replicas > 1 else 8)
+            trial.world.drive(case.flow("v2", case.driver()), kill_at=8 if case.replicas <= case.step else 12)
         trial.world.run_for(1.0)
         return trial
 
@@ -161,9 +161,9 @@ def test_an_abort_that_is_killed_anywhere_is_taken_up_again(case: Case) -> None:
     for kill_at in range(whole.world.requests):
         trial = stopped_in_the_middle()
         with pytest.raises(Killed):
-            trial.world.drive(abort("default", "test", case.driver("first", "first")), kill_at=kill_at)
+            trial.world.drive(abort("default", "test", case.driver("second", "first")), kill_at=kill_at)
         trial.world.run_for(7.0)
-        outcome = trial.abort()
+        outcome = trial.abort("second" if kill_at else "first")
 
         assert isinstance(outcome.end, Done), f"killed before write {kill_at}: {outcome.end}"
         trial.check(f"killed before write {kill_at}")
