@@ -46,7 +46,14 @@ class Case:
         return driver(me, dead=frozenset({dead}), approach=self.approach, timeout_s=timeout_s)
 
 
-CASES = [Case(replicas=2), Case(), Case(replicas=1), Case(replicas=2, step=2), Case(replicas=5, step=2), Case(replicas=4, step=9)]
+CASES = [
+    Case(replicas=2),
+    Case(),
+    Case(replicas=1),
+    Case(replicas=2, step=2),
+    Case(replicas=5, step=2),
+    Case(replicas=4, step=9),
+]
 NAMES = [f"{case.replicas} pods, {case.step} at once" for case in CASES]
 ENUMERATED = pytest.mark.parametrize(
     "case",
