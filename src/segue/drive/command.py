@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from segue.drive.around import with_conflicts
 from segue.drive.flow import Flow, Progress, ask, body_of, get
 from segue.drive.loop import Decide, Drive, Outcome
 from segue.drive.observe import Observer
@@ -118,7 +119,7 @@ def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> F
         return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=_same_template(deployment, target))
     if deployment.replicas == 0:
         return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note="no pod serves: nothing can be lost")
-    plan = make_plan(target, snapshot, driver.approach)
+    plan = yield from with_conflicts(make_plan(target, snapshot, driver.approach), snapshot)
     return Proposal(placed=placed, live=live, wanted=wanted, plan=plan)
 
 
@@ -266,7 +267,7 @@ def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flo
     if memory is not None:
         plan = resume_plan(target, snapshot, memory, driver.approach)
     else:
-        plan = make_plan(target, snapshot, driver.approach)
+        plan = yield from with_conflicts(make_plan(target, snapshot, driver.approach), snapshot)
     return (yield from driver.drive(observer, partial(decide, plan)))
 
 
@@ -291,7 +292,7 @@ def restart(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     elif deployment.replicas == 0:
         raise Refused(f"Deployment {name} has no pods to restart", remedy=f"segue scale {name} N brings some")
     else:
-        plan = make_plan(target, snapshot, driver.approach)
+        plan = yield from with_conflicts(make_plan(target, snapshot, driver.approach), snapshot)
     return (yield from driver.drive(observer, partial(decide, plan)))
 
 

@@ -145,7 +145,9 @@ def _mixed(snapshot: Snapshot, memory: Memory) -> str:
     new = snapshot.newest
     count = len(snapshot.ready_of(new.pod_hash)) if new is not None else 0
     leaving = len(orphans_of(snapshot))
-    said = f"{count} of {snapshot.deployment.replicas} new pods serve" + (f", {leaving} pods drain" if leaving else "")
+    said = f"{count} of {snapshot.deployment.replicas} new pods are Ready" + (
+        f", {leaving} pods drain" if leaving else ""
+    )
     stop = memory.next_stop
     if stop is None:
         return said

@@ -56,6 +56,11 @@ class Decision:
     end: End | None = None
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: 1 new pod, 2 new pods."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
 def wait(because: str, *, wake_in_s: float = LOOK_AGAIN_S, drains: str = "") -> Decision:
     """Nothing to do but look again."""
     return Decision(because=because, wake_in_s=wake_in_s, drains=drains)

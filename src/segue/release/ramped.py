@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from segue.model.workloads import Pod, ReplicaSet
 from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Resize, Settle
-from segue.release.decision import Decision, act, stop, wait
+from segue.release.decision import Decision, act, counted, stop, wait
 from segue.release.entry import begin, conflict_of, take_lease
 from segue.release.leaving import finish
 from segue.release.memory import Memory
@@ -57,7 +57,7 @@ def _forward(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
         room = _room(memory, old, deployment.replicas)
         return act(
             Ramp(deployment=deployment, surge=room, template=plan.target.template, memory=memory.but(patched=True)),
-            because=f"{room} new pods come up beside the {old.replicas} old ones",
+            because=f"{counted(room, 'new pod')} first, beside the {old.replicas} old ones",
             barrier=f"{len(_ready(snapshot, old))} old pods are Ready",
         )
     if deployment.template != plan.target.template:
@@ -178,14 +178,14 @@ def _while_open(
         return None
     limit = None if memory.aborting else memory.next_stop
     if limit is not None and coming.replicas >= limit:
-        return held(plan, snapshot, f"{coming.replicas} new pods serve beside {leaving.replicas} old ones", "promote")
+        return held(plan, snapshot, f"{counted(coming.replicas, 'new pod')} beside {leaving.replicas} old", "promote")
     if memory.paused and not memory.aborting:
         return held(
             plan, snapshot, f"it is paused with {coming.replicas} new and {leaving.replicas} old pods", "resume"
         )
     room = _room(memory, leaving, wanted)
     if room > _surge(snapshot) and coming.replicas < wanted:
-        return act(Ramp(deployment=deployment, surge=room), because=f"{room} new pods at once are allowed now")
+        return act(Ramp(deployment=deployment, surge=room), because="more at once are allowed now")
     victims = _victims(
         snapshot, leaving=leaving, spare=leaving.replicas + coming.replicas - wanted, coming=coming_ready
     )
@@ -195,7 +195,7 @@ def _while_open(
     return act(
         *(orphan(plan, snapshot, pod) for pod in victims),
         Ramp(deployment=deployment, surge=0),
-        because=f"all {coming.replicas} new pods are Ready",
+        because=f"all {counted(coming.replicas, 'pod')} of version {coming.pod_hash} are Ready",
         barrier=f"{ready} Ready pods, {wanted} wanted",
     )
 

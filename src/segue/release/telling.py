@@ -32,6 +32,7 @@ from segue.release.actions import (
     Surge,
     TakeLease,
 )
+from segue.release.decision import counted
 
 
 def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
@@ -68,8 +69,10 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
         case Ramp(surge=0):
             return "give the Deployment no room for more pods"
         case Ramp(surge=surge, template=template):
-            what = "change the template with" if template is not None else "give the Deployment"
-            return f"{what} room for {surge} more pods{' and the brake, in one patch' if template is not None else ''}"
+            room = f"room for {counted(surge, 'more pod')}"
+            if template is None:
+                return f"give the Deployment {room}"
+            return f"change the template with {room} and the brake, in one patch"
         case Replace():
             return "change the template with strategy Recreate, in one patch"
         case BrakeSet(replica_set=replica_set):

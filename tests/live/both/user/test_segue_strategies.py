@@ -103,7 +103,7 @@ def test_a_ramped_release_that_is_killed_goes_on_and_comes_back(serving: App) ->
     argv = ("release", "-f", serving.file(V2), "--strategy", "ramped")
     killed = []
     with serving.load() as tally:
-        for step in ("change the template", "out of traffic", "no room for more", "end pod", "room for 1 more pods"):
+        for step in ("change the template", "out of traffic", "no room for more", "end pod", "room for 1 more pod"):
             going = serving.start(*argv)
             if going.until(step):
                 going.kill()
@@ -138,12 +138,12 @@ def test_a_canary_holds_goes_back_and_goes_on(serving: App) -> None:
         second = serving.done("promote", NAME, "--no-wait")
         ended = serving.done("promote", NAME)
 
-    assert "1 new pods serve beside 3 old ones; segue promote test goes on" in held
+    assert "1 new pod beside 3 old; segue promote test goes on" in held
     assert "it holds at 1: segue promote test" in status["release"]
     assert aborted.returncode == 0, aborted.stderr
     assert changes(before, back) == {}
-    assert "1 new pods serve" in first
-    assert "2 new pods serve" in second
+    assert "1 new pod beside" in first
+    assert "2 new pods beside" in second
     assert "at version" in ended
     tally.check_none_lost()
     check_arrived(serving)
@@ -156,7 +156,7 @@ def test_another_shell_pauses_resumes_and_promotes_the_release_that_runs(serving
         assert going.until("segue promote test goes on"), going.told
         paused = serving.done("pause", NAME)
         promoted = json.loads(serving.done("promote", NAME, "-o", "json"))
-        assert going.until("room for 1 more pods") or going.process.returncode == 0, going.told
+        assert going.until("room for 1 more pod") or going.process.returncode == 0, going.told
         serving.done("pause", NAME)
         assert going.until("segue resume test goes on"), going.told
         serving.done("resume", NAME)
