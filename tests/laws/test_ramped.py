@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from segue.drive.command import Driver, abort, prepare, release
+from segue.drive.command import Driver, abort, prepare, release, restart, undo
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.steering import steer
@@ -17,6 +17,7 @@ from segue.release.actions import BRAKE_S
 from segue.release.decision import Done, Stopped
 from segue.release.laws import check_traces, ramped_bounds
 from segue.release.plan import Approach
+from segue.release.snapshot import Checked
 from tests.laws.release_world import Killed, World, driver, manifest
 from tests.laws.test_release_crashes import Judge, end_state, seen
 
@@ -203,6 +204,24 @@ def test_the_idlest_pod_goes_first_and_a_busy_one_last() -> None:
     trial.check()
 
 
+@pytest.mark.parametrize("word", ["undo", "restart"])
+def test_an_undo_and_a_restart_can_be_ramped(word: str) -> None:
+    case = Case()
+    trial = Trial(case)
+    trial.release()
+    trial.world.run_for(3.0)
+    before = {name_of(pod) for pod in trial.world.pods()}
+    flow = undo("default", "test", None, case.driver()) if word == "undo" else restart("default", "test", case.driver())
+    outcome = trial.world.drive(flow)
+
+    assert isinstance(outcome.end, Done)
+    assert len(outcome.journal.ends) == 3
+    assert not any(entry.action.startswith("pin") for entry in outcome.journal.actions)
+    trial.check()
+    assert trial.world.images() == ({"v1"} if word == "undo" else {"v2"})
+    assert not before & {name_of(pod) for pod in trial.world.pods()}
+
+
 # -- stops -------------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +248,34 @@ def test_a_canary_holds_where_it_was_told_to(stops: tuple[str, ...], counts: lis
     assert not outcome.end.held
     assert trial.world.images() == {"v2"}
     trial.check()
+
+
+def test_a_check_at_each_stop_promotes_it_or_takes_all_back() -> None:
+    case = Case(replicas=4, stops=("1", "2"))
+    asked = replace(case.approach, check="true", waits=True)
+    good = Checked(passed=True, said="fine")
+
+    passing = Trial(case)
+    passing.world.verdict = good
+    (outcome,) = passing.world.drive(case.flow("v2", driver("first", approach=asked)))
+    assert isinstance(outcome.end, Done)
+    assert [one.evidence for one in outcome.journal.actions if one.action.startswith("run the check")] == [
+        "passed (fine)",
+        "passed (fine)",
+    ]
+    passing.check()
+    assert passing.world.images() == {"v2"}
+
+    failing = Trial(case)
+    failing.world.verdict, failing.world.later = good, (Checked(passed=False, said="exit code 1: slow"),)
+    most = [0]
+    failing.world.watch.append(lambda _: most.__setitem__(0, max(most[0], failing.counts()[1])))
+    (outcome,) = failing.world.drive(case.flow("v2", driver("first", approach=asked)))
+    assert isinstance(outcome.end, Stopped)
+    assert outcome.end.message.startswith("the check failed (exit code 1: slow); Deployment test is at version")
+    failing.check()
+    assert failing.world.images() == {"v1"}
+    assert most == [2]
 
 
 # -- what others do ----------------------------------------------------------------------------------------------------

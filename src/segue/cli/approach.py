@@ -37,7 +37,8 @@ class Manner:
         str, Parameter(metavar="SERVICE", help="blue-green: reaches the new pods before the switch; made if not there")
     ] = ""
     check: Annotated[
-        str, Parameter(metavar="COMMAND", help="blue-green: run before the switch; if it fails all is taken back")
+        str,
+        Parameter(metavar="COMMAND", help="run before the switch, or at each stop; if it fails all is taken back"),
     ] = ""
     keep_old: Annotated[
         float, Parameter(metavar="SECONDS", help="blue-green: the old pods stand by for so long after the switch")
@@ -59,8 +60,11 @@ class Manner:
         if self.keep_old < 0:
             raise UsageError(f"--keep-old {self.keep_old:g}: must not be negative", remedy="it is a number of seconds")
         self._fits({"--step": bool(self.step), "--stop": bool(stops)}, RAMPED, "ramped or canary")
-        tried = {"--preview": bool(self.preview), "--check": bool(self.check), "--keep-old": bool(self.keep_old)}
+        self._fits({"--check": bool(self.check)}, {"blue-green", *RAMPED}, "blue-green, canary or ramped")
+        tried = {"--preview": bool(self.preview), "--keep-old": bool(self.keep_old)}
         self._fits(tried, {"blue-green"}, "blue-green")
+        if self.check and self.strategy == "ramped" and not stops:
+            raise UsageError("--check needs a --stop with --strategy ramped", remedy="for example --stop 1,50%")
         return Approach(
             strategy=self.strategy or "",
             step=self.step,

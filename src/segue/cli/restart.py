@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segue.cli.approach import USUAL, MannerOptions, NoWait
 from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
@@ -17,6 +18,8 @@ def restart(  # noqa: PLR0913 - one parameter per option
     deployment: DeploymentName,
     /,
     *,
+    manner: MannerOptions = USUAL,
+    no_wait: NoWait = False,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -33,8 +36,10 @@ def restart(  # noqa: PLR0913 - one parameter per option
     Examples
     --------
     segue restart web
+    segue restart web --strategy ramped --step 2
     """
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+    approach = manner.approach(no_wait=no_wait)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         outcome = yield from restart_flow(namespace or client.namespace, deployment, driving)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from segue.cli.approach import USUAL, MannerOptions, NoWait
 from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
@@ -22,6 +23,8 @@ def undo(  # noqa: PLR0913 - one parameter per option
     /,
     *,
     to_revision: Annotated[int | None, Parameter(help="revision to go to; else the one before")] = None,
+    manner: MannerOptions = USUAL,
+    no_wait: NoWait = False,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -36,8 +39,10 @@ def undo(  # noqa: PLR0913 - one parameter per option
     --------
     segue undo web
     segue undo web --to-revision 3
+    segue undo web --strategy ramped
     """
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+    approach = manner.approach(no_wait=no_wait)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         outcome = yield from undo_flow(namespace or client.namespace, deployment, to_revision, driving)

@@ -86,26 +86,27 @@ class Drive:
                     end = yield from self._with_events(end, snapshot)
                 ended_s = self.journal.actions[-1].ended_s if self.journal.actions else snapshot.now_s
                 return Outcome(end=end, journal=self.journal, began_s=began_s, ended_s=ended_s)
-            if decision.check and self.observer.checked is None:
-                yield from self._check(decision.check, snapshot)
+            if decision.check:
+                yield from self._check(decision.check, decision.barrier, snapshot)
             if accepted and not decision.actions:
                 snapshot = yield from self._wait(decision, snapshot, collector)
             else:
                 yield from self._settle(accepted)
                 snapshot = yield from self._look(snapshot, collector)
 
-    def _check(self, command: str, snapshot: Snapshot) -> Flow[None]:
+    def _check(self, command: str, because: str, snapshot: Snapshot) -> Flow[None]:
         """Run the user's check, or see how it has ended."""
         answer = yield Check(command=command, facts=_facts(snapshot))
-        self.observer.checked = answer.checked
         if answer.checked is not None:
+            stage = snapshot.memory.passed if snapshot.memory is not None else 0
+            self.observer.checked = replace(answer.checked, stage=stage)
             said = "passed" if answer.checked.passed else "failed"
             self.journal.actions.append(
                 ActionEntry(
                     at_s=snapshot.now_s,
                     ended_s=answer.now_s,
                     action=f"run the check: {command}",
-                    because="all new pods are Ready and have no traffic",
+                    because=because,
                     barrier="",
                     evidence=f"{said} ({answer.checked.said})",
                 )

@@ -21,7 +21,7 @@ from segue.release.decision import Decision, PodDrained, act, stop, wait
 from segue.release.entry import begin, conflict_of, selected, take_lease
 from segue.release.leaving import drain, finish
 from segue.release.memory import Memory
-from segue.release.patience import held, late, out_of_time, stuck, troubles_of
+from segue.release.patience import check, held, is_unchecked, late, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -158,8 +158,8 @@ def _gate(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet) -> De
         preview = _preview(plan, snapshot, memory, new)
         if preview is not None:
             return preview
-    if plan.check and snapshot.checked is None:
-        return Decision(because=f"the check runs: {plan.check}", check=plan.check, holds=True)
+    if is_unchecked(plan, snapshot, memory):
+        return check(plan, "all new pods are Ready and have no traffic")
     ready = len(snapshot.ready_of(new.pod_hash))
     if memory.next_stop is not None:
         return held(plan, snapshot, f"all {ready} new pods are Ready and have no traffic", "promote")

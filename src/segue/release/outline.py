@@ -98,7 +98,12 @@ def _ramped(plan: Plan) -> tuple[str, ...]:
     many = plan.step > 1
     first = min(plan.step, plan.stops[0]) if plan.stops else plan.step
     stops = ", ".join(f"{count} of {plan.replicas}" for count in plan.stops)
-    hold = (f"hold with {stops} new pods until segue promote {plan.deployment}",) if stops else ()
+    word = (
+        f"run the check ({plan.check}); if it fails, go back"
+        if plan.check
+        else f"hold until segue promote {plan.deployment}"
+    )
+    hold = (f"with {stops} new pods: {word}",) if stops else ()
     return (
         _settled(plan),
         f"change the template with the brake and room for {first} more pod{'s' if first > 1 else ''}: new pods share "

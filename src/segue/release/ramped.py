@@ -16,13 +16,13 @@ other version's pods in the same moment (B1).
 from __future__ import annotations
 
 from segue.model.workloads import Pod, ReplicaSet
-from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Resize, Settle
+from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Remember, Resize, Settle
 from segue.release.decision import Decision, act, counted, stop, wait
 from segue.release.entry import begin, conflict_of, take_lease
 from segue.release.leaving import finish
 from segue.release.memory import Memory
 from segue.release.orphans import drain_orphans, end_surplus, idleness, orphan, orphans_of
-from segue.release.patience import held, late, out_of_time, stuck, troubles_of
+from segue.release.patience import check, held, is_unchecked, late, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -178,7 +178,13 @@ def _while_open(
         return None
     limit = None if memory.aborting else memory.next_stop
     if limit is not None and coming.replicas >= limit:
-        return held(plan, snapshot, f"{counted(coming.replicas, 'new pod')} beside {leaving.replicas} old", "promote")
+        here = f"{counted(coming.replicas, 'new pod')} beside {leaving.replicas} old"
+        if is_unchecked(plan, snapshot, memory):
+            return check(plan, here)
+        if plan.check:
+            promoted = memory.but(passed=memory.passed + 1)
+            return act(Remember(deployment=deployment, memory=promoted), because="the check has passed", barrier=here)
+        return held(plan, snapshot, here, "promote")
     if memory.paused and not memory.aborting:
         return held(
             plan, snapshot, f"it is paused with {coming.replicas} new and {leaving.replicas} old pods", "resume"

@@ -16,10 +16,11 @@ from segue.release.memory import Memory, memory_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """How the user's check ended."""
+    """How the user's check ended; `stage`: how many stops had been passed when it was run."""
 
     passed: bool
     said: str
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

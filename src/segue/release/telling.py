@@ -50,6 +50,8 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"make Service {name}, which reaches version {pod_hash} only"
         case EndPreview(service=service):
             return f"delete Service {service.name}, which was made for this release"
+        case Remember(memory=memory) if memory.stops and memory.passed and memory.serving == "old":
+            return f"remember on the Deployment that stop {memory.passed} of {len(memory.stops)} is passed"
         case Remember(memory=memory) if memory.failed:
             return "remember on the Deployment that this release takes itself back"
         case Remember(memory=memory) if memory.kind == "scale":
