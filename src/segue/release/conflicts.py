@@ -144,6 +144,11 @@ def _autoscalers(plan: Plan, snapshot: Snapshot, around: Surroundings) -> Iterat
         if target.get("kind") != "Deployment" or target.get("name") != plan.deployment:
             continue
         low, high = int(scaler["spec"].get("minReplicas") or 1), int(scaler["spec"]["maxReplicas"])
+        if low <= 1 and plan.replicas > 1 and plan.strategy in RAMPED:
+            yield (
+                f"HorizontalPodAutoscaler {name_of(scaler)} may scale to 1: if it does so while a step drains, the "
+                "Service is without a pod for one pod start (docs/explanation/limits.md)"
+            )
         if plan.wanted != plan.replicas:
             yield (f"HorizontalPodAutoscaler {name_of(scaler)} keeps {low} to {high} pods: leave replicas to it")
         if not _drains_by_itself(plan.target.template):

@@ -130,6 +130,8 @@ def test_an_autoscaler_is_told_of_where_it_matters() -> None:
     assert warnings(scaler(kind="StatefulSet")) == ()
     (said,) = warnings(scaler(), change=hooked, after={"replicas": 5})
     assert "hpa keeps 1 to 9 pods: leave replicas to it" in said
+    (said,) = warnings(scaler(), change=hooked, strategy="ramped")
+    assert "hpa may scale to 1" in said
 
 
 def test_a_budget_counts_pods_without_traffic() -> None:
