@@ -256,12 +256,9 @@ class Watch:
             return math.inf
         total = sum(one.count for one in arrived)
         still = _still_sending(arrived, since_s)
-        before = {
-            remote: count
-            for remote, count in self.senders.items()
-            if remote not in self.receiver.node_addresses and remote not in still
-        }
-        seen = sum(before.values())
+        known = {remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses}
+        before = {remote: count for remote, count in known.items() if remote not in still}
+        seen = sum(known.values())  # a share is one of all, also of those that have not fallen silent yet
         rates = list(still.values())
         if before:
             rarest = min(before.values())
@@ -341,7 +338,7 @@ class _Rhythm:
 
 
 def _still_sending(arrived: Sequence[Arrived], since_s: float) -> dict[str, float]:
-    """Rates of the senders seen after the switch: each by its own arrivals, scaled to those nobody saw."""
+    """Rates of the senders seen after the switch often enough: each by its own arrivals, scaled to those nobody saw."""
     late = [one for one in arrived if one.at_s > since_s]
     seen: dict[str, int] = {}
     last_s: dict[str, float] = {}
@@ -350,7 +347,11 @@ def _still_sending(arrived: Sequence[Arrived], since_s: float) -> dict[str, floa
             seen[remote] = seen.get(remote, 0) + count
             last_s[remote] = one.at_s
     scale = max(1.0, sum(one.count for one in late) / sum(seen.values())) if seen else 1.0
-    return {remote: count * scale / max(0.1, last_s[remote] - since_s) for remote, count in seen.items()}
+    return {
+        remote: count * scale / max(0.1, last_s[remote] - since_s)
+        for remote, count in seen.items()
+        if count >= SAMPLES_FOR_A_RATE
+    }
 
 
 def _without_probes(arrivals: Sequence[Arrived], periods_s: Sequence[float]) -> list[Arrived]:

@@ -14,7 +14,19 @@ from dataclasses import replace
 
 from segue.model.objects import seconds_of
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import BRAKE_S, Brake, EndSet, Forget, PutBack, Remember, Replace, Resize, ScaleTo, Settle
+from segue.release.actions import (
+    BRAKE_S,
+    Brake,
+    BrakeSet,
+    EndSet,
+    Forget,
+    PutBack,
+    Remember,
+    Replace,
+    Resize,
+    ScaleTo,
+    Settle,
+)
 from segue.release.all_first import point_services
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import take_lease
@@ -117,10 +129,17 @@ def _put_back(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -
             return quiet
     if deployment.min_ready_s != BRAKE_S:
         return act(Brake(deployment=deployment, memory=memory), because="the new pods carry no traffic")
-    if not deployment.observed or (new is not None and (not new.observed or new.available > 0)):
+    # Of a rollout that somebody began meanwhile there are more versions, which the Deployment's brake does not reach.
+    others = [one for one in snapshot.owned if one.name != old.name and one.replicas > 0]
+    loose = [one for one in others if one.min_ready_s != BRAKE_S and (new is None or one.name != new.name)]
+    if loose:
+        return act(*(BrakeSet(replica_set=one) for one in loose), because="its pods must not count as available either")
+    if not deployment.observed or any(not one.observed or one.available for one in (*others, *([new] if new else []))):
         return wait("the brake is not in effect yet", wake_in_s=0.05)
-    if not snapshot.owns(old):
-        if all(old.labels.get(key) == value for key, value in memory.labels.items()):
+    # By its labels, not by its owner: just after the detachment the Deployment has not let it go yet, but will.
+    restored = all(old.labels.get(key) == value for key, value in memory.labels.items())
+    if not snapshot.owns(old) or not restored:
+        if restored:
             return wait("the Deployment has not adopted the old ReplicaSet yet", wake_in_s=0.05)
         # A size that differs is a scaling event, in which the controller ends old pods undrained (B2): both sides get
         # one size first. The new pods, which the Deployment scales now, carry no traffic.
@@ -156,8 +175,10 @@ def _end_new(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) ->
     others = [one for one in snapshot.owned if one.name != old.name and one.replicas > 0]
     if not snapshot.deployment.observed or others or (new is not None and new.replicas > 0):
         return wait("the new pods are being ended")
-    if new is not None and snapshot.alive_of(new.pod_hash):
-        return wait(f"{len(snapshot.alive_of(new.pod_hash))} new pods have not begun to end yet", wake_in_s=0.05)
+    # Of any other version: a third one may have come and be on its way out.
+    alive = [pod for pod in snapshot.pods if pod.alive and not pod.orphaned and pod.pod_hash not in {"", old.pod_hash}]
+    if alive:
+        return wait(f"{len(alive)} new pods have not begun to end yet", wake_in_s=0.05)
     draining = drain_orphans(plan, snapshot, orphans_of(snapshot))
     if draining is not None:
         return draining
