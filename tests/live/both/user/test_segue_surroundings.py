@@ -1,4 +1,4 @@
-"""What stands around a Deployment: refused or warned of before anything is changed, and a way that fits where one is."""
+"""What stands around a Deployment: refused or warned of before anything is changed, and a way that fits, if any."""
 
 from __future__ import annotations
 
