@@ -13,7 +13,6 @@ from segue.drive.loop import Outcome
 from segue.drive.steering import steer
 from segue.model.manifest import parse
 from segue.model.objects import is_ready, is_terminating, labels_of, name_of
-from segue.release.actions import BRAKE_S
 from segue.release.decision import Done, Stopped
 from segue.release.laws import check_traces, ramped_bounds
 from segue.release.plan import Approach
@@ -155,6 +154,7 @@ def test_from_every_crash_point_it_can_be_taken_back(case: Case) -> None:
             assert after == before, f"killed before write {kill_at}"
 
 
+@pytest.mark.full
 @ENUMERATED
 def test_an_abort_that_is_killed_anywhere_is_taken_up_again(case: Case) -> None:
     def stopped_in_the_middle() -> Trial:
@@ -319,29 +319,3 @@ def test_what_others_do_meanwhile_loses_nothing(act: Callable[[World], None], of
     assert trial.world.images() == {"v2"}
     assert [one.law for one in trial.judge.broken if one.law != "ceiling"] == []
     assert check_traces(seen(trial.world), trial.world.leases()) == []
-
-
-@pytest.mark.parametrize("kill_at", range(4, 24, 3))
-def test_what_a_dead_run_leaves_behind_heals_itself(kill_at: int) -> None:
-    """Every pod evicted once, two more wanted: as many Ready endpoints as Ready pods that should serve."""
-    case = Case()
-    trial = Trial(case)
-    with pytest.raises(Killed):
-        trial.world.drive(case.flow("v2", case.driver()), kill_at=kill_at)
-    trial.world.run_for(5.0)
-    trial.world.clock.at_s += MONTH_S
-    trial.world.run_for(5.0)
-    assert trial.world.lost == 0
-    for pod in trial.world.pods():
-        trial.world.call("DELETE", f"/api/v1/namespaces/default/pods/{name_of(pod)}")
-        trial.world.run_for(4.0)
-    scale_to(5)(trial.world)
-    trial.world.run_for(20.0)
-    ready = {name_of(pod) for pod in trial.world.pods() if is_ready(pod) and not is_terminating(pod)}
-
-    assert trial.world.endpoints() == ready
-    assert len(ready) >= 5
-    braked = trial.world.deployment()["spec"].get("minReadySeconds") == BRAKE_S
-    assert isinstance(trial.release().end, Done)
-    assert trial.world.images() == {"v2"}
-    assert braked or kill_at < 6
