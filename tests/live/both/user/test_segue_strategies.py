@@ -224,6 +224,12 @@ def test_the_preview_reaches_new_pods_alone_and_old_pods_stand_by(serving: App, 
     serving.check_clean()
 
 
+def at_of(told: str, action: str) -> float:
+    """When an action was told, by the clock at the beginning of its line."""
+    line = next(line for line in told.splitlines() if action in line)
+    return float(line.split()[0])
+
+
 def out_of_traffic(app: App) -> list[str]:
     """Old pods that live on without a Service."""
     found = [pod["metadata"] for pod in app.place.all("pods")]
@@ -259,7 +265,7 @@ def talk(app: App, ip: str, port: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.states("segue handover")
-def test_connections_stay_where_they_are_and_the_service_is_free(serving: App, request: pytest.FixtureRequest) -> None:
+def test_connections_stay_where_they_are_and_the_service_is_free(serving: App, measured: Measured) -> None:
     place = serving.place
     ip, port = place.world.node_ip, place.node_port(NAME)
     serving.wait_reached(ip, port)
@@ -276,6 +282,8 @@ def test_connections_stay_where_they_are_and_the_service_is_free(serving: App, r
         code, out, told = going.end()
 
     assert set(heard) == {"v0.1"}, heard
+    for began, ended in (("pin Service", "detach ReplicaSet"), ("switch Service", "unpin Service")):
+        measured(f"window from {began} to {ended}", at_of(told, ended) - at_of(told, began), "s")
     assert code == 0, told
     assert "old pods ended: 3 quiet" in out or "timer" in out, out
     assert "capped" not in out
