@@ -25,7 +25,8 @@ from segue.drive.loop import Outcome
 from segue.host import embedded
 from segue.host.client import KubeClient
 from segue.host.loading import client_prefix
-from segue.host.releasing import driver, perform
+from segue.host.performing import perform
+from segue.host.releasing import driver
 from segue.host.settings import ClusterSettings
 from segue.host.state import must_run
 from segue.model.manifest import parse

@@ -31,7 +31,7 @@ from segue.model.objects import (
     namespace_of,
 )
 from segue.model.workloads import HASH_LABEL, without_hash
-from segue.release.plan import RAMPED
+from segue.release.memory import RAMPED
 from tests.laws.release_world import CALL_S, Killed, World, manifest
 from tests.laws.test_release_interference import scale_to
 from tests.laws.test_what_others_lost import (

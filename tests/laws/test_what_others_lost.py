@@ -23,7 +23,8 @@ from segue.model.objects import Obj, is_ready, is_terminating, name_of
 from segue.model.workloads import HASH_LABEL
 from segue.release.decision import Done
 from segue.release.laws import Bounds, all_first_bounds, check_traces, ramped_bounds
-from segue.release.plan import RAMPED, Approach
+from segue.release.memory import RAMPED
+from segue.release.plan import Approach
 from tests.laws.release_world import Killed, World, driver, manifest
 from tests.laws.test_release_crashes import Judge, seen
 from tests.laws.test_release_interference import once_at, scale_to

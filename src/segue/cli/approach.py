@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from segue.model.errors import UsageError
-from segue.release.plan import RAMPED, Approach
+from segue.release.memory import RAMPED
+from segue.release.plan import Approach
 
 NoWait = Annotated[bool, Parameter(name="--no-wait", help="end at a stop instead of waiting to be promoted")]
 _STOP = re.compile(r"([1-9]\d*)(%?)")

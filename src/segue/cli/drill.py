@@ -21,7 +21,7 @@ from segue.drive.prepare import locate, try_out
 from segue.host.client import KubeClient, find_config
 from segue.host.drilling import Drilling, Performed, Site, service_for
 from segue.host.loading import client_prefix
-from segue.host.releasing import run_flow
+from segue.host.performing import run_flow
 from segue.host.state import must_run, named, state_dir
 from segue.load.plan import Mode
 from segue.model.errors import ClusterUnreachable, Lost, ManifestError, Place, SegueError, UsageError

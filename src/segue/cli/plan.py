@@ -9,7 +9,8 @@ from segue.cli.release import Files, Images, Running, Wanted
 from segue.drive.command import Preparation, Proposal, prepare
 from segue.drive.flow import Flow
 from segue.host.client import KubeClient
-from segue.host.releasing import driver, perform
+from segue.host.performing import perform
+from segue.host.releasing import driver
 from segue.model.objects import Obj
 from segue.release.outline import steps_of, time_of
 

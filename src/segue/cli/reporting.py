@@ -12,7 +12,8 @@ from segue.cli.output import Output, emit, note, say
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.host.client import KubeClient
-from segue.host.releasing import check_end, perform, receipt_of, write_receipt
+from segue.host.performing import perform
+from segue.host.releasing import check_end, receipt_of, write_receipt
 from segue.model.errors import SegueError
 from segue.model.objects import Obj
 

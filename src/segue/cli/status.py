@@ -7,7 +7,7 @@ from segue.cli.output import Output, emit, say, table
 from segue.drive.flow import Flow
 from segue.drive.standing import Standing, standing, standings
 from segue.host.client import KubeClient
-from segue.host.releasing import holder_is_gone, identity, perform
+from segue.host.performing import holder_is_gone, identity, perform
 from segue.model.objects import Obj
 
 

@@ -23,8 +23,8 @@ from segue.release.abort import decide_abort
 from segue.release.actions import PURPOSE
 from segue.release.decision import Stopped
 from segue.release.first import decide_first
-from segue.release.memory import Memory
-from segue.release.plan import RAMPED, Approach, Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.memory import RAMPED, Memory
+from segue.release.plan import Approach, Plan, Target, digest_of, make_plan, resume_plan
 from segue.release.requests import patch_deployment
 from segue.release.retiring import decide_retire
 from segue.release.scaling import decide_scale

@@ -21,9 +21,8 @@ from segue.model.workloads import Pod, lasting
 from segue.release.actions import Action, DropLease, EndSet, Orphan, Point, TakeLease
 from segue.release.decision import Decision, Done, End, Stopped
 from segue.release.entry import take_lease
-from segue.release.memory import Memory
+from segue.release.memory import RAMPED, Memory
 from segue.release.orphans import ORPHANS
-from segue.release.plan import RAMPED
 from segue.release.requests import request_of
 from segue.release.snapshot import Snapshot
 from segue.release.telling import describe

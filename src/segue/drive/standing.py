@@ -9,9 +9,7 @@ from segue.drive.flow import Flow, ask, body_of, get
 from segue.drive.observe import Observer
 from segue.model.objects import Obj, name_of, rfc3339
 from segue.model.workloads import CHANGE_CAUSE
-from segue.release.memory import Memory
-from segue.release.orphans import orphans_of
-from segue.release.plan import RAMPED
+from segue.release.memory import RAMPED, Memory
 from segue.release.snapshot import Snapshot
 
 
@@ -144,7 +142,7 @@ def _mixed(snapshot: Snapshot, memory: Memory) -> str:
     """Where a release stands that mixes both versions."""
     new = snapshot.newest
     count = len(snapshot.ready_of(new.pod_hash)) if new is not None else 0
-    leaving = len(orphans_of(snapshot))
+    leaving = sum(pod.orphaned and not pod.ended for pod in snapshot.pods)
     said = f"{count} of {snapshot.deployment.replicas} new pods are Ready" + (
         f", {leaving} pods drain" if leaving else ""
     )

@@ -31,10 +31,10 @@ from segue.release.all_first import point_services
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import take_lease
 from segue.release.leaving import attach, drain, finish, leave, unpin
-from segue.release.memory import Memory
+from segue.release.memory import RAMPED, Memory
 from segue.release.orphans import drain_orphans, orphans_of
 from segue.release.patience import late
-from segue.release.plan import RAMPED, Plan, digest_of
+from segue.release.plan import Plan, digest_of
 from segue.release.ramped import back
 from segue.release.scaling import down_or_done
 from segue.release.snapshot import Snapshot

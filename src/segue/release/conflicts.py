@@ -14,7 +14,8 @@ from segue.model.errors import Refused
 from segue.model.objects import Obj, labels_of, name_of, selects
 from segue.model.quantities import quantity, short
 from segue.model.services import Service
-from segue.release.plan import RAMPED, Plan
+from segue.release.memory import RAMPED
+from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 from segue.release.surroundings import Listed, Surroundings
 

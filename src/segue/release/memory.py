@@ -18,6 +18,7 @@ from segue.model.objects import Obj
 ANNOTATION = "segue.dev/release"
 DETACHED = "segue.dev/detached-from"  # on the old ReplicaSet while the Deployment does not own it (D2)
 FORMAT = 1
+RAMPED = frozenset({"ramped", "canary"})  # strategies that mix versions and never touch a Service
 
 Side = Literal["old", "new"]
 

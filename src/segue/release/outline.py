@@ -5,7 +5,8 @@ Rule: nothing is decided here. A sentence says what a module of the strategy doe
 
 from __future__ import annotations
 
-from segue.release.plan import RAMPED, Plan
+from segue.release.memory import RAMPED
+from segue.release.plan import Plan
 
 
 def steps_of(plan: Plan) -> tuple[str, ...]:

@@ -17,10 +17,9 @@ from segue.model.objects import Obj, annotations_of, labels_of
 from segue.model.services import Service
 from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.actions import SETTINGS, detach_key
-from segue.release.memory import Memory
+from segue.release.memory import RAMPED, Memory
 from segue.release.snapshot import Snapshot
 
-RAMPED = frozenset({"ramped", "canary"})  # strategies that mix versions and never touch a Service
 USUAL_CAP_S = {"handover": 3600.0}  # else the policy's own
 SETTLE_S = 2.0  # a Deployment younger than this may not have reached the data plane yet (M7)
 

@@ -6,8 +6,8 @@ from segue.release import all_first, handover, ramped, recreate
 from segue.release.abort import decide_abort
 from segue.release.actions import Remember
 from segue.release.decision import Decision, Done, act, stop
-from segue.release.memory import Memory
-from segue.release.plan import RAMPED, Plan
+from segue.release.memory import RAMPED, Memory
+from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
 
