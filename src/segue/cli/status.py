@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from segue.cli.connection import Context, DeploymentName, Kubeconfig, Lines, Namespace, OutputOption
 from segue.cli.output import Output, emit, say, table
-from segue.drive.flow import Flow
+from segue.drive.flow import Flow, Sleep
 from segue.drive.standing import Standing, standing, standings
 from segue.host.client import KubeClient
 from segue.host.performing import holder_is_gone, identity, perform
-from segue.model.objects import Obj
+from segue.model.errors import UsageError
+
+LOOK_EVERY_S = 0.5
+Watch = Annotated[bool, Parameter(name=["--watch", "-w"], help="again at each change, until nothing is under way")]
 
 
-def status(
+def status(  # noqa: PLR0913 - one parameter per option
     deployment: DeploymentName = "",
     /,
     *,
+    watch: Watch = False,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -26,32 +36,50 @@ def status(
     --------
     segue status          # all Deployments of the namespace
     segue status web
+    segue status web --watch    # until nothing is under way
     """
+    if watch and not deployment:
+        raise UsageError("--watch needs the name of a Deployment", remedy="segue status NAME --watch")
 
     def make(client: KubeClient) -> Flow[tuple[Standing, ...]]:
         where = namespace or client.namespace
         if deployment:
             one = yield from standing(where, deployment, identity(), holder_is_gone)
+            while watch and one.since_s is not None:
+                _tell(one, output)
+                sys.stdout.flush()  # also into a pipe: somebody waits for it
+                before = _what_counts(one)
+                while _what_counts(one) == before:
+                    yield Sleep(for_s=LOOK_EVERY_S)
+                    one = yield from standing(where, deployment, identity(), holder_is_gone)
             return (one,)
         return (yield from standings(where, identity(), holder_is_gone))
 
     found = perform(make, kubeconfig=kubeconfig, context=context, show=Lines())
+    if deployment:
+        _tell(found[0], output)
+        return 0
     if output is not Output.TABLE:
-        rows: list[Obj] = [one.as_obj() for one in found]
-        emit(rows[0] if deployment else rows, output)
+        emit([one.as_obj() for one in found], output)
         return 0
-    if not deployment:
-        if not found:
-            say("no Deployments in this namespace")
-            return 0
-        rows_of = [[one.name, f"{one.ready}/{one.replicas}", one.version or "-", one.state] for one in found]
-        table(["DEPLOYMENT", "READY", "VERSION", "RELEASE"], rows_of)
+    if not found:
+        say("no Deployments in this namespace")
         return 0
-    one = found[0]
+    rows_of = [[one.name, f"{one.ready}/{one.replicas}", one.version or "-", one.state] for one in found]
+    table(["DEPLOYMENT", "READY", "VERSION", "RELEASE"], rows_of)
+    return 0
+
+
+def _what_counts(one: Standing) -> tuple[object, ...]:
+    """All but how long it has taken so far."""
+    return one.ready, one.replicas, one.version, re.sub(r"for \d+ s", "", one.state), one.versions, one.services
+
+
+def _tell(one: Standing, output: Output) -> None:
+    if output is not Output.TABLE:
+        emit(one.as_obj(), output)
+        return
     say(f"Deployment {one.name}: {one.ready} of {one.replicas} Ready, version {one.version or '-'}")
     say(f"  release: {one.state}")
-    for line in one.versions:
+    for line in (*one.versions, *one.services):
         say(f"  {line}")
-    for line in one.services:
-        say(f"  {line}")
-    return 0

@@ -22,7 +22,10 @@ def undo(  # noqa: PLR0913 - one parameter per option
     deployment: DeploymentName,
     /,
     *,
-    to_revision: Annotated[int | None, Parameter(help="revision to go to; else the one before")] = None,
+    to_revision: Annotated[
+        int | None,
+        Parameter(name=["--to-revision", "--to"], metavar="N", help="revision; else the one before"),
+    ] = None,
     manner: MannerOptions = USUAL,
     no_wait: NoWait = False,
     namespace: Namespace = "",

@@ -29,7 +29,7 @@ def test_a_command_shows_examples_that_begin_with_it(command: Command) -> None:
 def test_each_option_and_argument_says_what_it_is(command: Command) -> None:
     for line in help_of(*command.words).partition("Options:\n")[2].splitlines():
         assert re.match(r" {2,}\S", line), line
-        assert re.match(r"  (-\S, )?--[a-z-]+( \S+)?  +\S|  +[^- ]", line), f"{line!r} says nothing"
+        assert re.match(r"  (-\S, )?--[a-z-]+(, --[a-z-]+)?( \S+)?  +\S|  +[^- ]", line), f"{line!r} says nothing"
 
 
 @WORDS

@@ -154,6 +154,7 @@ def test_another_shell_pauses_resumes_and_promotes_the_release_that_runs(serving
     going = serving.start("release", "-f", serving.file(V2), "--strategy", "canary", "--stop", "1")
     with serving.load() as tally:
         assert going.until("segue promote test goes on"), going.told
+        watching = serving.start("status", NAME, "--watch")
         paused = serving.done("pause", NAME)
         promoted = json.loads(serving.done("promote", NAME, "-o", "json"))
         assert going.until("room for 1 more pod") or going.process.returncode == 0, going.told
@@ -161,7 +162,10 @@ def test_another_shell_pauses_resumes_and_promotes_the_release_that_runs(serving
         assert going.until("segue resume test goes on"), going.told
         serving.done("resume", NAME)
         code, out, told = going.end()
+        seen = watching.end()
 
+    assert (seen[0], seen[1].count("none under way")) == (0, 1), seen
+    assert seen[1].count("paused: segue resume test") >= 1
     assert "is paused: no further step is begun (driven by segue@" in paused
     assert promoted["drivenBy"].startswith("segue@")
     assert "is promoted to the end" in promoted["said"]
