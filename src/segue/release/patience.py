@@ -23,7 +23,11 @@ def late(plan: Plan, snapshot: Snapshot, memory: Memory, decision: Decision) -> 
     """A wait that has taken too long says so and ends; what serves keeps serving."""
     grace_s = float(plan.target.template.get("spec", {}).get("terminationGracePeriodSeconds") or 30)
     patience_s = plan.policy.cap_s + grace_s + OTHERS_PATIENCE_S if memory.serving == "new" else 0.0
-    if decision.holds or snapshot.now_s <= max(plan.deadline_s, memory.switched_s + memory.keep_s) + patience_s:
+    new = snapshot.newest
+    # Pods that came up late have their own time: what waits for them says so itself when it is over.
+    newest_s = _newest_s(snapshot.alive_of(new.pod_hash)) if new is not None and new.name != memory.old_set else 0.0
+    due_s = max(plan.deadline_s, memory.switched_s + memory.keep_s, newest_s + plan.timeout_s)
+    if decision.holds or snapshot.now_s <= due_s + patience_s:
         return decision
     return stop(
         "unfinished",
@@ -34,8 +38,11 @@ def late(plan: Plan, snapshot: Snapshot, memory: Memory, decision: Decision) -> 
 
 def out_of_time(plan: Plan, snapshot: Snapshot, pods: Sequence[Pod]) -> bool:
     """Whether pods have had their time to become Ready, this run's and their own: some begin long after it."""
-    newest_s = max((pod.created_s for pod in pods), default=0.0)
-    return snapshot.now_s > plan.deadline_s and snapshot.now_s - newest_s > plan.timeout_s
+    return snapshot.now_s > max(plan.deadline_s, _newest_s(pods) + plan.timeout_s)
+
+
+def _newest_s(pods: Sequence[Pod]) -> float:
+    return max((pod.created_s for pod in pods), default=0.0)
 
 
 def held(plan: Plan, snapshot: Snapshot, because: str, command: str) -> Decision:
