@@ -107,6 +107,19 @@ def test_an_action_that_met_a_conflict_is_told_once() -> None:
     assert [entry.action for entry in outcome.journal.actions] == list(told)
 
 
+def test_pods_that_came_up_late_have_their_own_time_and_are_named_when_it_is_over() -> None:
+    """The release begins with a wait of 2 s: the Deployment has just changed."""
+    world = served("v1")
+    path = "/apis/apps/v1/namespaces/default/deployments/test"
+    world.call("PATCH", path, {"spec": {"replicas": 4}}, "application/merge-patch+json")
+    world.run_for(0.1)
+    world.broken = frozenset({"host.org/images/grace:v2"})
+    (outcome,) = world.drive(_release("v2", driver(timeout_s=3.0)))
+
+    assert isinstance(outcome.end, Stopped)
+    assert outcome.end.message.startswith("0 of 3 new pods are Ready after 3 s"), outcome.end.message
+
+
 def test_an_abort_gives_labels_and_annotations_back_that_the_manifest_had_brought() -> None:
     world = served("v1")
     path = "/apis/apps/v1/namespaces/default/deployments/test"
