@@ -18,7 +18,7 @@ from typing import TypeAlias
 from segue.model.workloads import ReplicaSet
 from segue.release.actions import BRAKE_S, Detach, MakePreview, Point, Release, Remember, Resize, Surge
 from segue.release.decision import Decision, PodDrained, act, stop, wait
-from segue.release.entry import begin, conflict_of, selected, take_lease
+from segue.release.entry import opening, selected
 from segue.release.leaving import drain, finish
 from segue.release.memory import Memory
 from segue.release.patience import check, held, is_unchecked, late, out_of_time, stuck, troubles_of
@@ -60,13 +60,10 @@ def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None, let_go: LetGo 
 
 
 def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None, let_go: LetGo) -> Decision:
-    refusal = conflict_of(plan, snapshot, memory)
-    if refusal is not None:
-        return refusal
-    if memory is None:
-        return begin(plan, snapshot)
-    if not snapshot.mine:
-        return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
+    opened = opening(plan, snapshot, memory)
+    if opened is not None:
+        return opened
+    assert memory is not None, "without one it has just begun"
     if memory.serving == "new":
         old = snapshot.set_named(memory.old_set)
         if old is None or old.replicas == 0:

@@ -38,6 +38,18 @@ def conflict_of(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decisi
     return None
 
 
+def opening(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision | None:
+    """What comes before any strategy's own steps: who may drive, the beginning, the Lease; None when that is done."""
+    refusal = conflict_of(plan, snapshot, memory)
+    if refusal is not None:
+        return refusal
+    if memory is None:
+        return begin(plan, snapshot)
+    if not snapshot.mine:
+        return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
+    return None
+
+
 def take_lease(deployment: str, snapshot: Snapshot, purpose: str = "") -> TakeLease:
     """Become the one who drives."""
     return TakeLease(

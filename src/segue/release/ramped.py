@@ -18,7 +18,7 @@ from __future__ import annotations
 from segue.model.workloads import Pod, ReplicaSet
 from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Remember, Resize, Settle
 from segue.release.decision import Decision, act, counted, stop, wait
-from segue.release.entry import begin, conflict_of, take_lease
+from segue.release.entry import opening
 from segue.release.leaving import finish
 from segue.release.memory import Memory
 from segue.release.orphans import drain_orphans, end_surplus, idleness, orphan, orphans_of
@@ -29,13 +29,10 @@ from segue.release.snapshot import Snapshot
 
 def decide_ramped(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
     """The next step of a release (or an undo, which is a release of an older template)."""
-    refusal = conflict_of(plan, snapshot, memory)
-    if refusal is not None:
-        return refusal
-    if memory is None:
-        return begin(plan, snapshot)
-    if not snapshot.mine:
-        return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
+    opened = opening(plan, snapshot, memory)
+    if opened is not None:
+        return opened
+    assert memory is not None, "without one it has just begun"
     if memory.serving == "new":
         decision = finish(plan, snapshot, memory)
         return decision if decision.actions else late(plan, snapshot, memory, decision)

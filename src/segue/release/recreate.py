@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from segue.release.actions import Release, Replace
 from segue.release.decision import Decision, act, stop, wait
-from segue.release.entry import begin, conflict_of, take_lease
+from segue.release.entry import opening
 from segue.release.leaving import finish
 from segue.release.memory import Memory
 from segue.release.patience import late, out_of_time, stuck, troubles_of
@@ -19,13 +19,10 @@ from segue.release.snapshot import Snapshot
 
 def decide_recreate(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
     """The next step."""
-    refusal = conflict_of(plan, snapshot, memory)
-    if refusal is not None:
-        return refusal
-    if memory is None:
-        return begin(plan, snapshot)
-    if not snapshot.mine:
-        return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
+    opened = opening(plan, snapshot, memory)
+    if opened is not None:
+        return opened
+    assert memory is not None, "without one it has just begun"
     deployment = snapshot.deployment
     if memory.serving == "new":
         decision = finish(plan, snapshot, memory)
