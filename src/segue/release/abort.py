@@ -30,7 +30,7 @@ from segue.release.actions import (
 from segue.release.all_first import point_services
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import take_lease
-from segue.release.leaving import attach, drain, finish, leave, unpin
+from segue.release.leaving import attach, drain, finish, is_restored, leave, unpin
 from segue.release.memory import RAMPED, Memory
 from segue.release.orphans import drain_orphans, orphans_of
 from segue.release.patience import late
@@ -137,7 +137,7 @@ def _put_back(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -
     if not deployment.observed or any(not one.observed or one.available for one in (*others, *([new] if new else []))):
         return wait("the brake is not in effect yet", wake_in_s=0.05)
     # By its labels, not by its owner: just after the detachment the Deployment has not let it go yet, but will.
-    restored = all(old.labels.get(key) == value for key, value in memory.labels.items())
+    restored = is_restored(old, memory)
     if not snapshot.owns(old) or not restored:
         if restored:
             return wait("the Deployment has not adopted the old ReplicaSet yet", wake_in_s=0.05)

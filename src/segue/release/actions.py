@@ -11,12 +11,7 @@ from typing import TypeAlias
 
 from segue.model.objects import Obj
 from segue.model.services import Service
-from segue.model.workloads import (
-    Deployment,
-    Lease,
-    Pod,
-    ReplicaSet,
-)
+from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import Memory
 
 BRAKE_S = 2_147_483_646  # the largest minReadySeconds below its progress deadline: a brake must not run out (A1)

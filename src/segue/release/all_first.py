@@ -21,7 +21,7 @@ from segue.release.decision import Decision, PodDrained, act, stop, wait
 from segue.release.entry import opening, selected
 from segue.release.leaving import drain, finish
 from segue.release.memory import Memory
-from segue.release.patience import check, held, is_unchecked, late, out_of_time, stuck, troubles_of
+from segue.release.patience import check, held, is_unchecked, late, old_set_is_gone, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -76,11 +76,7 @@ def _raise_new(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     """While the old version serves: pin, surge and brake, detach, brake off, all new pods Ready."""
     old = snapshot.set_named(memory.old_set)
     if old is None:
-        return stop(
-            "unfinished",
-            f"ReplicaSet {memory.old_set}, which served, has been deleted by somebody",
-            "segue abort takes segue's settings off; then release again",
-        )
+        return old_set_is_gone(memory)
     pin = point_services(snapshot, memory, memory.old_hash, because="pinned, nothing that comes up gets traffic")
     # Once the new pods come up only a lost pin matters: old pods that flap must not stop the way to safety (A1).
     if pin is not None and (pin.actions or not memory.patched):

@@ -17,16 +17,21 @@ LEASE_LASTS_S = 10
 UNHEALTHY_PATIENCE_S = 20.0  # how long pods of the present version may take to be Ready before we go on without them
 
 
+def driven_by_another(plan: Plan, snapshot: Snapshot) -> Decision | None:
+    """The end where somebody else drives; else None."""
+    if not snapshot.held_by:
+        return None
+    return stop(
+        "conflict",
+        f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
+        "wait until it has ended; segue status shows what it does",
+    )
+
+
 def conflict_of(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision | None:
     """The end where somebody else drives, or where what is under way is not this release; else None."""
-    if snapshot.held_by:
-        return stop(
-            "conflict",
-            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
-            "wait until it has ended; segue status shows what it does",
-        )
-    if memory is None:
-        return None
+    if memory is None or snapshot.held_by:
+        return driven_by_another(plan, snapshot)
     if memory.keeps_version or memory.digest != plan.target.digest:
         return stop(
             "conflict",

@@ -45,7 +45,7 @@ def finish(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     if alive:
         return wait(f"{len(alive)} old pods have not begun to end yet", wake_in_s=0.05)
     if old is not None and not snapshot.owns(old):
-        if all(old.labels.get(key) == value for key, value in memory.labels.items()):
+        if is_restored(old, memory):
             return wait("the Deployment has not adopted the old ReplicaSet yet", wake_in_s=0.05)
         return act(
             attach(snapshot, memory, old), because="it is at 0 replicas", barrier="every old pod is ending or gone"
@@ -92,6 +92,11 @@ def leave(snapshot: Snapshot, message: str) -> Decision:
         return act(*copies, because="nothing of segue's stays")
     drop = (DropLease(lease=snapshot.lease),) if snapshot.lease is not None and not snapshot.held_by else ()
     return Decision(actions=drop, because=message, end=Done(message=message))
+
+
+def is_restored(old: ReplicaSet, memory: Memory) -> bool:
+    """Whether the old ReplicaSet has its own labels, so that the Deployment owns it or is about to."""
+    return all(old.labels.get(key) == value for key, value in memory.labels.items())
 
 
 def attach(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Attach:

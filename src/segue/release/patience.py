@@ -36,6 +36,15 @@ def late(plan: Plan, snapshot: Snapshot, memory: Memory, decision: Decision) -> 
     )
 
 
+def old_set_is_gone(memory: Memory) -> Decision:
+    """The end where there is nothing left to go on from."""
+    return stop(
+        "unfinished",
+        f"ReplicaSet {memory.old_set}, which served, has been deleted by somebody",
+        "segue abort takes segue's settings off; then release again",
+    )
+
+
 def out_of_time(plan: Plan, snapshot: Snapshot, pods: Sequence[Pod]) -> bool:
     """Whether pods have had their time to become Ready, this run's and their own: some begin long after it."""
     return snapshot.now_s > max(plan.deadline_s, _newest_s(pods) + plan.timeout_s)

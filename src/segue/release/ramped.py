@@ -22,7 +22,7 @@ from segue.release.entry import opening
 from segue.release.leaving import finish
 from segue.release.memory import Memory
 from segue.release.orphans import drain_orphans, end_surplus, idleness, orphan, orphans_of
-from segue.release.patience import check, held, is_unchecked, late, out_of_time, stuck, troubles_of
+from segue.release.patience import check, held, is_unchecked, late, old_set_is_gone, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -43,11 +43,7 @@ def _forward(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     deployment = snapshot.deployment
     old = snapshot.set_named(memory.old_set)
     if old is None:
-        return stop(
-            "unfinished",
-            f"ReplicaSet {memory.old_set}, which served, has been deleted by somebody",
-            "segue abort takes segue's settings off; then release again",
-        )
+        return old_set_is_gone(memory)
     if not memory.patched:
         if memory.paused:
             return held(plan, snapshot, "it is paused before its first step", "resume")
@@ -101,7 +97,7 @@ def _turn_round(snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision
     new = snapshot.newest
     if new is None:
         return wait("the new ReplicaSet does not exist yet", wake_in_s=0.05)
-    if deployment.min_ready_s != BRAKE_S or not _surge(snapshot):
+    if deployment.min_ready_s != BRAKE_S or not snapshot.deployment.surge:
         return act(Ramp(deployment=deployment, surge=1), because="under the brake with room nothing is ended")
     if not deployment.observed:
         return wait("the brake is not in effect yet", wake_in_s=0.05)
@@ -124,7 +120,7 @@ def _shift(
     surplus = end_surplus(snapshot)
     if surplus is not None:
         return surplus
-    if not _surge(snapshot):
+    if not snapshot.deployment.surge:
         return _while_closed(plan, snapshot, memory, leaving=leaving, coming=coming)
     out = orphans_of(snapshot)
     if out and len(_ready(snapshot, leaving)) < leaving.replicas:
@@ -167,7 +163,7 @@ def _while_open(
 ) -> Decision | None:
     deployment = snapshot.deployment
     wanted = deployment.replicas
-    expected = max(coming.replicas, min(wanted, wanted + _surge(snapshot) - leaving.replicas))
+    expected = max(coming.replicas, min(wanted, wanted + snapshot.deployment.surge - leaving.replicas))
     coming_ready = _ready(snapshot, coming)
     if not deployment.observed or coming.replicas < expected or len(coming_ready) < coming.replicas:
         return _await_ready(plan, snapshot, coming, expected)
@@ -187,7 +183,7 @@ def _while_open(
             plan, snapshot, f"it is paused with {coming.replicas} new and {leaving.replicas} old pods", "resume"
         )
     room = _room(memory, leaving, wanted)
-    if room > _surge(snapshot) and coming.replicas < wanted:
+    if room > snapshot.deployment.surge and coming.replicas < wanted:
         return act(Ramp(deployment=deployment, surge=room), because="more at once are allowed now")
     victims = _victims(
         snapshot, leaving=leaving, spare=leaving.replicas + coming.replicas - wanted, coming=coming_ready
@@ -232,10 +228,6 @@ def _not_ready(snapshot: Snapshot, coming: ReplicaSet) -> str:
 def _ready(snapshot: Snapshot, one: ReplicaSet) -> tuple[Pod, ...]:
     """Its own Ready pods: orphans are nobody's."""
     return tuple(pod for pod in snapshot.pods if pod.owner_uid == one.uid and pod.ready)
-
-
-def _surge(snapshot: Snapshot) -> int:
-    return snapshot.deployment.surge
 
 
 def _room(memory: Memory, leaving: ReplicaSet, wanted: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from segue.model.workloads import Pod
 from segue.release.actions import Forget, Remember, ScaleTo
 from segue.release.decision import Decision, act, stop, wait
-from segue.release.entry import take_lease
+from segue.release.entry import driven_by_another, take_lease
 from segue.release.leaving import leave
 from segue.release.memory import Memory
 from segue.release.orphans import ORPHANS, drain_orphans, end_surplus, idleness, orphan, orphans_of
@@ -52,11 +52,7 @@ def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
 def in_the_way(plan: Plan, snapshot: Snapshot, memory: Memory | None, kind: str) -> Decision | None:
     """The end where somebody else drives, or where something of another kind is under way."""
     if snapshot.held_by:
-        return stop(
-            "conflict",
-            f"another segue drives Deployment {plan.deployment} now: {snapshot.held_by}",
-            "wait until it has ended; segue status shows what it does",
-        )
+        return driven_by_another(plan, snapshot)
     if memory is not None and memory.kind != kind:
         return stop(
             "conflict",
