@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.figures import Figure
 from bench.trial import Site, seed_manifest
+from segue.analysis.values import Hook
 from segue.drive.command import Driver, prepare, release
 from segue.drive.flow import Flow, Progress
 from segue.drive.loop import Outcome
@@ -39,7 +40,7 @@ STEP = 2
 BIN = Path(sys.executable).parent
 MANNERS = {
     "all_first": Approach(strategy="all-first"),
-    "blue_green": Approach(strategy="blue-green", check="true"),
+    "blue_green": Approach(strategy="blue-green", checks=(Hook.of("true"),)),
     "ramped": Approach(strategy="ramped", step=STEP),
 }
 

@@ -81,11 +81,18 @@ def programs(release: Release) -> tuple[Program, ...]:
             packages=(("coredns", "."),),
             source="programs/coredns",
         ),
+        Program(
+            name="metrics-server",
+            module=_METRICS_SERVER,
+            version=release.metrics_server,
+            packages=(("metrics-server", f"{_METRICS_SERVER}/cmd/metrics-server"),),
+        ),
         Program(name="pause", packages=(("pause", "."),), source="programs/pause"),
         Program(name="grace-static", packages=(("grace", "."),), source="images/grace"),
     )
 
 
+_METRICS_SERVER = "sigs.k8s.io/metrics-server"
 _CONTAINERD_PARTS = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 

@@ -17,6 +17,7 @@ from testbed.layout import (
     CONTAINERD_SOCKET,
     DNS_IP,
     ETCD_URL,
+    METRICS_PORT,
     NODE_IP,
     NODE_NAME,
     NODE_POD_CIDR,
@@ -24,6 +25,7 @@ from testbed.layout import (
     SERVICE_CIDR,
     Bed,
 )
+from testbed.pki import FRONT_PROXY
 
 PAUSE_IMAGE = "host.org/testbed/pause:v1"
 VOLUME_PLUGINS = "/var/lib/kubelet/volumeplugins"  # the default lies in the host's /usr, and is made there
@@ -84,7 +86,20 @@ def commands(bed: Bed, plan: Plan) -> dict[str, list[str]]:
             f"--config={configs / 'kube-proxy.json'}",
             f"--hostname-override={NODE_NAME}",
         ],
+        "metrics-server": [
+            str(plan.programs["metrics-server"] / "metrics-server"),
+            *(f"{flag}={pki / 'metrics-server.kubeconfig'}" for flag in _KUBECONFIG_FLAGS),
+            f"--secure-port={METRICS_PORT}",
+            f"--tls-cert-file={pki / 'metrics-server-serving.crt'}",
+            f"--tls-private-key-file={pki / 'metrics-server-serving.key'}",
+            f"--kubelet-certificate-authority={pki / 'ca.crt'}",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--metric-resolution=15s",  # of the manifest that most clusters use
+        ],
     }
+
+
+_KUBECONFIG_FLAGS = ("--kubeconfig", "--authentication-kubeconfig", "--authorization-kubeconfig")
 
 
 def _apiserver_flags(pki: Path) -> list[str]:
@@ -101,6 +116,13 @@ def _apiserver_flags(pki: Path) -> list[str]:
         f"--kubelet-client-key={pki / 'apiserver-kubelet-client.key'}",
         f"--kubelet-certificate-authority={pki / 'ca.crt'}",
         "--kubelet-preferred-address-types=InternalIP",
+        f"--proxy-client-cert-file={pki / 'front-proxy-client.crt'}",
+        f"--proxy-client-key-file={pki / 'front-proxy-client.key'}",
+        f"--requestheader-client-ca-file={pki / 'ca.crt'}",
+        f"--requestheader-allowed-names={FRONT_PROXY}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
         f"--service-account-key-file={pki / 'sa.pub'}",
         f"--service-account-signing-key-file={pki / 'sa.key'}",

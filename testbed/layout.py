@@ -28,6 +28,7 @@ API_CLUSTER_IP = "10.96.0.1"
 DNS_IP = "10.96.0.10"
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
+METRICS_PORT = 4443
 ETCD_URL = "http://127.0.0.1:2379"  # loopback of a network namespace that only the bed's own programs share
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # inside: /run is the bed's own

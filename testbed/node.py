@@ -119,6 +119,7 @@ async def run(orders: Orders, listener: socket.socket) -> None:
     await images
     node.start("kubelet")
     node.start("kube-proxy")
+    node.start("metrics-server")
     say("all parts started")
     await relay.serve_forever()
 

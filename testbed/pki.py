@@ -19,12 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from testbed.layout import API_CLUSTER_IP, API_PORT, CLUSTER_DOMAIN, NODE_IP, NODE_NAME, Bed
+from testbed.metrics import NAME as METRICS_NAME
 
 _VALID = datetime.timedelta(days=30)
 _BACKDATED = datetime.timedelta(minutes=5)
 
 ADMIN = "kubernetes-admin"
 VIEWER = "viewer"
+FRONT_PROXY = "front-proxy-client"  # as whom the API server hands calls on to servers that extend it
 COMPONENTS = {  # the users that Kubernetes' own bootstrap roles expect
     "controller-manager": "system:kube-controller-manager",
     "scheduler": "system:kube-scheduler",
@@ -60,7 +62,7 @@ def make_pki(bed: Bed, relay_port: int) -> None:
     _write_key(bed.pki / "sa.key", ec.generate_private_key(ec.SECP256R1()))
     _write_public(bed.pki / "sa.pub", bed.pki / "sa.key")
     inner = f"https://{NODE_IP}:{API_PORT}"
-    for file in (*COMPONENTS, "kubelet"):
+    for file in (*COMPONENTS, "kubelet", "metrics-server"):
         _write_secret(bed.pki / f"{file}.kubeconfig", kubeconfig(bed, inner, _by_certificate(bed, file)))
     outer = f"https://127.0.0.1:{relay_port}"
     _write_secret(bed.kubeconfig, kubeconfig(bed, outer, _by_certificate(bed, "admin")))
@@ -81,6 +83,9 @@ def _subjects() -> list[Subject]:
             addresses=["127.0.0.1", NODE_IP, API_CLUSTER_IP],
         ),
         Subject(file="apiserver-kubelet-client", common_name="kube-apiserver-kubelet-client", group="system:masters"),
+        Subject(file="front-proxy-client", common_name=FRONT_PROXY),
+        Subject(file="metrics-server-serving", common_name="metrics-server", names=[METRICS_NAME]),
+        Subject(file="metrics-server", common_name="metrics-server", group="system:masters"),  # it is a part, no tenant
         Subject(file="admin", common_name=ADMIN, group="system:masters"),
         Subject(file="kubelet", common_name=f"system:node:{NODE_NAME}", group="system:nodes"),
         Subject(file="kubelet-server", common_name=NODE_NAME, names=[NODE_NAME], addresses=[NODE_IP, "127.0.0.1"]),

@@ -23,6 +23,7 @@ from testbed.dns import NAMESPACE, coredns_image, dns_objects
 from testbed.ending import down
 from testbed.image_recipes import bed_images
 from testbed.layout import CONTAINERD_SOCKET, NODE_NAME, SOURCES, Bed
+from testbed.metrics import metrics_objects
 from testbed.node import Orders
 from testbed.oci import write_archive
 from testbed.pki import make_pki
@@ -160,7 +161,7 @@ def _make_usable(bed: Bed, running: Running, wish: Wish, say: Say) -> None:
     _wait(bed, api.is_ready, "the API server to be ready")
     say("API server ready")
     _wait(bed, lambda: api.has("/api/v1/namespaces/default/serviceaccounts/default"), "the controllers")
-    for path, body in dns_objects(wish.release.coredns):
+    for path, body in (*dns_objects(wish.release.coredns), *metrics_objects((bed.pki / "ca.crt").read_bytes())):
         code, answer = api.call("POST", path, body)
         if code not in {HTTPStatus.CREATED, HTTPStatus.CONFLICT}:
             raise SegueError(f"the API server refused {path}: {code} {answer.get('message', '')}")

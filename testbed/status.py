@@ -10,7 +10,16 @@ from testbed import cgroups
 from testbed.layout import Bed
 from testbed.starting import Started, read_started
 
-_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy")
+_PARTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+    "metrics-server",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

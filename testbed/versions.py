@@ -18,6 +18,7 @@ class Release:
     etcd: str = "v3.7.3"
     coredns: str = "v1.15.0"
     containerd: str = "v2.4.2"
+    metrics_server: str = "v0.9.0"
 
     @property
     def staging(self) -> str:

@@ -39,6 +39,7 @@ FAMILIES = {
     "N": "TCP at the moment of closing",
     "R": "ReplicaSets",
     "D": "Deployments",
+    "W": "StatefulSets, DaemonSets, Jobs",
     "B": "Evictions, budgets, nodes",
     "M": "Measured before, measured again",
 }
@@ -117,7 +118,7 @@ def page(catalogue: Catalogue, results: Mapping[str, Mapping[str, Row]]) -> str:
     known = sorted({*catalogue.sentences, *catalogue.not_covered}, key=order)
     families: dict[str, list[str]] = {}
     for statement in known:
-        found = re.match(r"[TPLEKNRDBM](?=\d+$)", statement)
+        found = re.match(r"[TPLEKNRDWBM](?=\d+$)", statement)
         families.setdefault(FAMILIES[found[0]] if found else "More", []).append(statement)
     covered = [name for name in catalogue.sentences if any(_rows(name, rows) for rows in results.values())]
     lines = [HEAD, f"{len(covered)} statements have tests; {len(catalogue.not_covered)} have none, with the reason.\n"]

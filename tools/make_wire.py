@@ -42,6 +42,7 @@ PACKAGES = {
             ("storage", "v1"),
             ("admissionregistration", "v1"),
             ("authorization", "v1"),
+            ("authentication", "v1"),
         )
     },
 }
@@ -49,7 +50,13 @@ ROOTS = (
     "meta_v1.DeleteOptions",
     "policy_v1.Eviction",
     "autoscaling_v1.Scale",
+    "authorization_v1.LocalSubjectAccessReview",
     "authorization_v1.SelfSubjectAccessReview",
+    "authorization_v1.SelfSubjectRulesReview",
+    "authorization_v1.SubjectAccessReview",
+    "authentication_v1.SelfSubjectReview",
+    "authentication_v1.TokenRequest",
+    "authentication_v1.TokenReview",
 )
 SCALARS = {
     "string": "string",

@@ -19,7 +19,7 @@ from segue.drive.loop import Drive
 from segue.model.http import ApiRequest
 from segue.model.objects import Obj
 from segue.model.workloads import Pod, ReplicaSet
-from segue.release import abort, all_first, handover, leaving, ramped, requests
+from segue.release import abort, all_first, leaving, letting_go, ramped, requests
 from segue.release.actions import (
     BRAKE_S,
     SURGE,
@@ -49,15 +49,17 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 FLOOR, CEILING, SERVED = "floor", "ceiling", "served"
 A2, ALONE, LIVE, TRACES = "never switched and braked", "detached alone", "no live connection ended", "no traces"
 LOST, SILENT, ONE, ENDS = "nothing lost", "silent before its end", "one version at a time", "it ends"
-ORPHANS, LEASE, STATE, HOLDS, DRIVER = (
+ORPHANS, LEASE, STATE, HOLDS, DRIVER, LABELS = (
     "orphans end by themselves",
     "the Lease lives",
     "end state",
     "holds where it is told to",
     "one drives",
+    "a policy holds",
 )
 LAWS = frozenset(
-    {FLOOR, CEILING, SERVED, A2, ALONE, LIVE, TRACES, LOST, SILENT, ONE, ENDS, ORPHANS, LEASE, STATE, HOLDS, DRIVER}
+    {FLOOR, CEILING, SERVED, A2, ALONE, LIVE, TRACES, LOST, SILENT, ONE, ENDS}
+    | {ORPHANS, LEASE, STATE, HOLDS, DRIVER, LABELS}
 )
 
 
@@ -89,7 +91,7 @@ def without(decision: Decision, kind: type) -> Decision:
 # -- all-first ---------------------------------------------------------------------------------------------------------
 
 _point_services, _raise_new, _await_ready = all_first.point_services, all_first._raise_new, all_first._await_ready
-_switched, _let_go, _finish = all_first._switched, all_first.end_when_all_are_quiet, leaving.finish
+_switched, _finish = all_first._switched, leaving.finish
 _unpin, _leave = leaving.unpin, leaving.leave
 
 
@@ -253,11 +255,14 @@ def turns_round_under_one_brake(snapshot: Snapshot, memory: Memory, old: Replica
 # -- other strategies and commands -------------------------------------------------------------------------------------
 
 
-_handover = handover.let_go
+_orphans_all = letting_go.let_go
 
 
 def does_not_let_pods_go(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
-    return without(_handover(plan, snapshot, memory, old), Orphan)
+    decision = _orphans_all(plan, snapshot, memory, old)
+    if not any(isinstance(one, Orphan) for one in decision.actions):
+        return decision
+    return act(Resize(replica_set=old, replicas=0), because="the new version serves")
 
 
 def shrinks_first(plan: Plan, snapshot: Snapshot, owned: list[Pod], orphans: tuple[Pod, ...]) -> Decision | None:
@@ -286,7 +291,7 @@ def knows_no_pause(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     return _raise_new(plan, snapshot, memory.but(paused=False))
 
 
-def takes_nothing_back(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
+def takes_nothing_back(plan: Plan, snapshot: Snapshot, memory: Memory | None, _why: str) -> Decision:
     return all_first.decide(plan, replace(snapshot, checked=Checked(passed=True, said="")), memory)
 
 
@@ -296,14 +301,7 @@ def settings_without_strategy(plan: Plan) -> Obj:
 
 # -- the loop and the judge --------------------------------------------------------------------------------------------
 
-_one, _look, _window_s = Drive._one, Drive._look, Watch._window_s
-
-
-def believes_every_answer(
-    self: Drive, action: Action, snapshot: Snapshot, decision: Decision
-) -> Flow[tuple[float, bool]]:
-    at_s, _ = yield from _one(self, action, snapshot, decision)
-    return at_s, True
+_look, _window_s = Drive._look, Watch._window_s
 
 
 def looks_seldom(self: Drive, before: Snapshot, collector: Collector) -> Flow[Snapshot]:
@@ -359,9 +357,13 @@ FAULTS: tuple[Fault, ...] = (
     fault("switched before it is remembered", "abort, died in the switch", LOST, SILENT,
           plant=swap("release.all_first._await_ready", switches_before_it_remembers)),
     fault("pods end before they are quiet", "release", LOST, LIVE, SILENT,
-          plant=swap("release.all_first.drain", ends_all_at_once)),
-    fault("one pod's evidence is taken for all", "release, an old pod in use", LIVE,
-          plant=swap("release.all_first.drain", drains_by_the_first)),
+          plant=swap("release.orphans.ended", is_drained_at_once)),
+    fault("pods that keep their labels end before they are quiet", "release behind a policy", LOST, LIVE, SILENT,
+          plant=swap("release.letting_go.drain", ends_all_at_once)),
+    fault("one pod's evidence is taken for all", "release behind a policy, an old pod in use", LIVE,
+          plant=swap("release.letting_go.drain", drains_by_the_first)),
+    fault("a NetworkPolicy is not looked at", "release behind a policy", LABELS,
+          plant=swap("drive.around.keeps_labels", lambda *_: "")),
     fault("attached before it is at 0", "release", LOST, SILENT,
           plant=swap("release.all_first._switched", attaches_before_it_is_at_0)),
     # what is left behind
@@ -417,7 +419,7 @@ FAULTS: tuple[Fault, ...] = (
           plant=swap("release.memory.Memory.next_stop", None)),
     # handover, scale, retire
     fault("handover ends pods instead of letting them go", "handover", LIVE,
-          plant=swap("release.handover.let_go", does_not_let_pods_go)),
+          plant=swap("release.all_first.let_go", does_not_let_pods_go)),
     fault("the Deployment shrinks before a pod has left", "scale-down", LOST, SILENT,
           plant=swap("release.scaling._shrink", shrinks_first)),
     fault("pods leave and the Deployment does not shrink", "scale-down", CEILING,
@@ -430,9 +432,7 @@ FAULTS: tuple[Fault, ...] = (
     fault("rates are pooled over all senders", "release beside a slow node", LOST,
           plant=swap("drain.judge.Watch._window_s", pools_all_senders)),
     fault("the wait without evidence began with the world", "release, nothing to see", LOST, LIVE, SILENT,
-          plant=swap("release.leaving.ended", has_waited_since_ever)),
-    fault("a refused write is taken for accepted", "handover, first writes refused", LIVE,
-          plant=swap("drive.loop.Drive._one", believes_every_answer)),
+          plant=swap("release.orphans.ended", has_waited_since_ever)),
     fault("what was quiet before the pin was lost still counts", "release, its pin taken away", LOST,
           plant=swap("drive.loop.Point", Nothing)),
     fault("it acts on what it has read before", "release, its pin taken away", LOST,

@@ -6,10 +6,13 @@ what it sends to a pod that is ending or gone is lost. The tool may be killed at
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import msgspec
+
+from segue.analysis.values import Sample
 from segue.cluster.api.results import Answer as ApiAnswer
 from segue.cluster.api.results import PodCall
 from segue.cluster.api.server import ApiPorts, ApiServer
@@ -18,7 +21,7 @@ from segue.cluster.registry import Registry
 from segue.cluster.store import Store
 from segue.cluster.writes import Delete, Update
 from segue.drive.command import Driver
-from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Progress, ReadPods, Sleep
+from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
 from segue.model.errors import StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.manifest import parse
@@ -123,6 +126,8 @@ class World:
     verdict: Checked | None = None  # what the first check will say
     later: tuple[Checked, ...] = ()  # and the others, one after the other; else the same
     checks: list[Check] = field(default_factory=list)
+    measure: Callable[[Measure], Mapping[str, Sample]] = lambda _: {}  # what sources say
+    measures: list[Measure] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)  # by pod: connections that stay open
     refuse: Callable[[ApiRequest], ApiResponse | None] = lambda _: None
 
@@ -295,6 +300,9 @@ class World:
                 number, polls = divmod(len(self.checks), 3)  # it runs for three looks
                 found = self.later[number - 2] if 2 <= number < len(self.later) + 2 else self.verdict
                 return Answer(now_s=self.clock.at_s, checked=None if polls else found)
+            case Measure():
+                self.measures.append(asked)
+                return Answer(now_s=self.clock.at_s, samples=self.measure(asked))
             case Sleep(for_s=for_s):
                 self.run_for(max(for_s, TICK_S))
             case Progress():
@@ -302,7 +310,7 @@ class World:
         return Answer(now_s=self.clock.at_s)
 
     def _call(self, request: ApiRequest) -> ApiResponse:
-        if request.method != "GET":
+        if request.method != "GET" and not request.path.endswith("reviews"):  # a question that is no write
             self.requests += 1
             if self.kill_at is not None and self.requests > self.kill_at:
                 raise Killed
@@ -320,7 +328,8 @@ class World:
             arrived = int(self.arrived.get(result.name, 0.0))
             return ApiResponse(code=200, body={"passiveOpens": arrived, "connections": rows})
         assert isinstance(result, ApiAnswer)
-        return ApiResponse(code=result.code, body=copy_of(result.body))
+        # As a client gets it: through JSON, which is also the quickest copy there is
+        return ApiResponse(code=result.code, body=msgspec.json.decode(msgspec.json.encode(result.body)))
 
     # --- shortcuts --------------------------------------------------------------------------------------------
 

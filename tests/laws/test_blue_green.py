@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from segue.analysis.values import Hook
 from segue.drive.command import Driver, abort, prepare, release
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
@@ -14,14 +15,14 @@ from segue.model.errors import Conflict, Refused
 from segue.model.manifest import parse
 from segue.model.objects import Obj, Ref, name_of
 from segue.release.decision import Done, Stopped
-from segue.release.laws import all_first_bounds, check_traces
+from segue.release.laws import all_first_bounds, check_traces, let_go_bounds
 from segue.release.plan import Approach
 from segue.release.snapshot import Checked
 from tests.laws.release_world import Killed, World, driver, manifest
 from tests.laws.test_release_crashes import Judge, end_state, seen
 
 HELD = Approach(strategy="blue-green", waits=False)
-TRIED = Approach(strategy="blue-green", preview="test-preview", check="true", waits=False)
+TRIED = Approach(strategy="blue-green", preview="test-preview", checks=(Hook.of("true"),), waits=False)
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Trial:
     def killed(self, kill_at: int) -> None:
         with pytest.raises(Killed):
             self.world.drive(self.flow(self.driver()), kill_at=kill_at)
+        self.judge.bounds = let_go_bounds(3, 3)
         self.world.run_for(7.0)
 
     def preview(self) -> Obj | None:
@@ -144,13 +146,13 @@ def test_a_preview_service_of_the_users_own_is_pointed_and_given_back() -> None:
 
 
 def test_old_pods_stand_by_and_an_abort_goes_back_at_once() -> None:
-    kept = Trial(Approach(strategy="blue-green", check="true", keep_s=60.0))
+    kept = Trial(Approach(strategy="blue-green", checks=(Hook.of("true"),), keep_s=60.0))
     began_s = kept.world.clock.at_s
     assert isinstance(kept.release().end, Done)
     assert kept.world.clock.at_s - began_s > 60
     kept.check("v2")
 
-    given_up = Trial(Approach(strategy="blue-green", check="true", keep_s=60.0))
+    given_up = Trial(Approach(strategy="blue-green", checks=(Hook.of("true"),), keep_s=60.0))
     with pytest.raises(Killed):
         given_up.world.drive(given_up.flow(given_up.driver()), kill_at=14)
     given_up.world.run_for(5.0)
@@ -205,7 +207,9 @@ def test_from_every_crash_point_a_failing_check_takes_all_back() -> None:
 @pytest.mark.parametrize("strategy", ["all-first", "ramped", "blue-green"])
 @pytest.mark.parametrize("kill_at", [4, 9, *(pytest.param(each, marks=pytest.mark.full) for each in (5, 8))])
 def test_a_paused_release_begins_no_step_and_goes_on_when_it_is_resumed(strategy: str, kill_at: int) -> None:
-    trial = Trial(Approach(strategy=strategy, check="true" if strategy == "blue-green" else "", waits=False))
+    trial = Trial(
+        Approach(strategy=strategy, checks=(Hook.of("true"),) if strategy == "blue-green" else (), waits=False)
+    )
     trial.killed(kill_at)
     assert trial.say("pause") is None
     (held,) = trial.world.drive(trial.flow(trial.driver("second", "first")))

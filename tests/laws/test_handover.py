@@ -13,14 +13,13 @@ from segue.drive.loop import Outcome
 from segue.model.manifest import parse
 from segue.model.objects import Obj, labels_of, name_of
 from segue.release.decision import Done
-from segue.release.laws import Bounds, all_first_bounds, check_traces
+from segue.release.laws import Bounds, all_first_bounds, check_traces, let_go_bounds
 from segue.release.plan import Approach
 from tests.laws.release_world import Killed, World, driver, manifest
 from tests.laws.test_release_crashes import Judge, end_state, seen
 
 CAP_S = 120.0
-# What has left traffic when a run dies before the old ReplicaSet is at 0 is replaced by pods that get none.
-DIED = Bounds(floor=3, ceiling=9)
+DIED = let_go_bounds(3, 3)
 HANDOVER = Approach(strategy="handover", policy=Policy(cap_s=CAP_S))
 
 

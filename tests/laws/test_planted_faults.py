@@ -8,9 +8,11 @@ missing, or that a scenario is not sharp enough.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from segue.analysis.values import Hook
 from segue.cluster.manager import Settings
 from segue.drain.judge import Policy, Receiver, Verdict, Watch
 from segue.drain.samples import Connection, Sample
@@ -18,7 +20,7 @@ from segue.drive.command import prepare, retire, scale, undo
 from segue.model.errors import Conflict, SegueError
 from segue.model.http import JSON_PATCH, STRATEGIC_PATCH, ApiRequest, ApiResponse
 from segue.model.manifest import parse
-from segue.model.objects import Obj
+from segue.model.objects import Obj, is_terminating, labels_of, name_of
 from segue.model.workloads import HASH_LABEL
 from segue.release.decision import Done
 from segue.release.laws import Bounds, all_first_bounds
@@ -26,7 +28,7 @@ from segue.release.laws import ramped_bounds as ramped
 from segue.release.plan import Approach
 from segue.release.snapshot import Checked
 from tests.laws.faults import FAULTS, LAWS, Fault
-from tests.laws.release_world import driver, manifest
+from tests.laws.release_world import World, driver, manifest
 from tests.laws.town import DEPLOYMENT, SERVICE, Endless, Noticed, Scenario, Town, Trial
 
 # -- scenarios ---------------------------------------------------------------------------------------------------------
@@ -42,6 +44,18 @@ def an_old_pod_is_in_use(trial: Trial) -> None:
     trial.world.held = {trial.old[-1]: 1}
     since_s = trial.world.clock.at_s
     trial.once(lambda: trial.world.clock.at_s > since_s + 16.0, trial.world.held.clear)
+    a_release(trial)
+
+
+def a_release_behind_a_policy(trial: Trial) -> None:
+    """A NetworkPolicy lets clients in to what bears the label, so a connection lives as long as the label does."""
+
+    def look(_: World) -> None:
+        for pod in trial.world.store.all_of("pods", "default"):
+            if name_of(pod) in trial.old and not is_terminating(pod) and labels_of(pod).get("app/name") != "test":
+                trial.notice("a policy holds", f"{name_of(pod)} has left it")
+
+    trial.world.watch.append(look)
     a_release(trial)
 
 
@@ -221,6 +235,15 @@ def slow_news() -> Town:
     return Town(lag_s=1.0)
 
 
+def behind_a_policy(lag_s: float = 0.1) -> Town:
+    """The embedded API has no such policies: the lists of them are answered in its place."""
+    town = Town(lag_s=lag_s)
+    policy: Obj = {"metadata": {"name": "clients"}, "spec": {"podSelector": {"matchLabels": {"app/name": "test"}}}}
+    found = ApiResponse(code=200, body={"items": [policy]})
+    town.refuse = lambda request: found if request.path.endswith("/networkpolicies") else None
+    return town
+
+
 def a_second_node() -> Town:
     return Town(late_s=8.0)
 
@@ -237,7 +260,7 @@ RAMPED = Approach(strategy="ramped", step=1, waits=False)
 CANARY = Approach(strategy="canary", step=1, stops=("1",), waits=False)
 HANDOVER = Approach(strategy="handover", waits=False)
 RECREATE = Approach(strategy="recreate")
-TRIED = Approach(strategy="blue-green", preview="test-preview", check="true", waits=False)
+TRIED = Approach(strategy="blue-green", preview="test-preview", checks=(Hook.of("true"),), waits=False)
 # recreate ends what serves, and says so before it does.
 COSTS = frozenset({"floor", "served", "nothing lost", "silent before its end", "no live connection ended"})
 # A second template makes a third version's pods, and a moment before them there are none.
@@ -246,11 +269,13 @@ MEDDLED = frozenset({"ceiling", "detached alone"})
 SCENARIOS: dict[str, Scenario] = {
     "release": Scenario(run=a_release, world=slow_starts),
     "release, an old pod in use": Scenario(run=an_old_pod_is_in_use),
+    "release behind a policy": Scenario(run=a_release_behind_a_policy, world=behind_a_policy),
+    "release behind a policy, an old pod in use": Scenario(run=an_old_pod_is_in_use, world=behind_a_policy),
     "release beside a slow node": Scenario(run=a_release, world=a_second_node),
     "release, nothing to see": Scenario(run=a_release, world=nothing_to_see),
     "release, dies under the brake": Scenario(run=it_dies_under_the_brake),
     "release, its pin taken away": Scenario(
-        run=its_pin_is_taken_away, world=slow_news, exempt=frozenset({"one version at a time"})
+        run=its_pin_is_taken_away, world=partial(behind_a_policy, 1.0), exempt=frozenset({"one version at a time"})
     ),
     "release, told to pause": Scenario(run=somebody_says_pause),
     "release, another template": Scenario(run=somebody_changes_the_template, world=slow_pods, exempt=MEDDLED),

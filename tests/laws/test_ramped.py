@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from segue.analysis.values import Hook
 from segue.drive.command import Driver, abort, prepare, release, restart, undo
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
@@ -252,7 +253,7 @@ def test_a_canary_holds_where_it_was_told_to(stops: tuple[str, ...], counts: lis
 
 def test_a_check_at_each_stop_promotes_it_or_takes_all_back() -> None:
     case = Case(replicas=4, stops=("1", "2"))
-    asked = replace(case.approach, check="true", waits=True)
+    asked = replace(case.approach, checks=(Hook.of("true"),), waits=True)
     good = Checked(passed=True, said="fine")
 
     passing = Trial(case)

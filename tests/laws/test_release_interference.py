@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from segue.drive.command import Driver, abort, prepare, release, scale
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
-from segue.model.http import JSON_PATCH, MERGE_PATCH
+from segue.model.http import JSON_PATCH, MERGE_PATCH, ApiResponse
 from segue.model.manifest import parse
 from segue.model.objects import Obj, is_ready, is_terminating, name_of
 from segue.release.decision import Done, Stopped
@@ -86,12 +86,18 @@ def set_the_brake_back(world: World) -> None:
 
 @pytest.mark.parametrize("early_s", [0.02, 0.06, 0.1, 0.2, 0.5])
 def test_a_pin_taken_away_just_before_the_old_pods_end_lets_their_silence_begin_anew(early_s: float) -> None:
-    """The data plane hears of it late: when segue has pinned again, the traffic it let in has not even come yet."""
+    """The data plane hears of it late: when segue has pinned again, the traffic it let in has not even come yet.
+
+    It is where a NetworkPolicy keeps the old pods' labels that a pin lasts until they end."""
+    policy: Obj = {"metadata": {"name": "clients"}, "spec": {"podSelector": {"matchLabels": {"app/name": "test"}}}}
+    found = ApiResponse(code=200, body={"items": [policy]})
     quiet = ready_world(lag_s=1.0)
+    quiet.refuse = lambda request: found if request.path.endswith("/networkpolicies") else None
     began_s = quiet.clock.at_s
     (outcome,) = quiet.drive(flow("v2", driver()))
     end_s = next(entry.at_s for entry in outcome.journal.actions if entry.action.endswith("to 0"))
     world = ready_world(lag_s=1.0)
+    world.refuse = quiet.refuse
     once_at(end_s - began_s - early_s, take_the_pin_away, world)
     (outcome,) = world.drive(flow("v2", driver()))
     world.run_for(3.0)

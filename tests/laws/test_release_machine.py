@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from segue.analysis.values import Hook
 from segue.drive.command import Driver, abort, prepare, release
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
@@ -41,7 +42,9 @@ APPROACHES = {
     "ramped, two at once": Approach(strategy="ramped", step=2, waits=False),
     "canary": Approach(strategy="canary", stops=("1", "50%"), waits=False),
     "blue-green": Approach(strategy="blue-green", waits=False),
-    "blue-green, checked": Approach(strategy="blue-green", check="true", preview="test-preview", waits=False),
+    "blue-green, checked": Approach(
+        strategy="blue-green", checks=(Hook.of("true"),), preview="test-preview", waits=False
+    ),
     "handover": Approach(strategy="handover", waits=False),
 }
 KILLS = st.one_of(st.none(), st.integers(0, 40))
@@ -160,7 +163,7 @@ class Releases(RuleBasedStateMachine):
         if self.aborting:
             self._run(self._aborted(), None)
         elif self.under_way:
-            self.approach = replace(self.approach, stops=(), strategy="", check="")
+            self.approach = replace(self.approach, stops=(), strategy="", checks=())
             self._finish()
         self.world.run_for(6.0)
         self.nothing_is_lost()

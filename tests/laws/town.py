@@ -80,7 +80,8 @@ class Town(World):
         if self.clock.at_s < self.next_visit_s:
             return
         self.next_visit_s = self.clock.at_s + self.every_s
-        serving = {name_of(pod) for pod in self.pods() if is_ready(pod) and not is_terminating(pod)}
+        alive = self.store.all_of("pods", "default")  # what has left its Service serves whoever still comes
+        serving = {name_of(pod) for pod in alive if is_ready(pod) and not is_terminating(pod)}
         for name in self.history[0][1]:
             if name not in serving:
                 self.lost += 1

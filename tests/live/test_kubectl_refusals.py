@@ -102,7 +102,3 @@ def test_nobody_comes_in_without_a_token(house: ApiHouse) -> None:
     said = house.refused("get", "pods", who="stranger")
 
     assert "Unauthorized" in said
-
-
-def test_server_side_apply_says_what_to_do_instead(house: ApiHouse) -> None:
-    assert "client-side apply" in house.refused("apply", "--server-side", "-f", str(SEED))

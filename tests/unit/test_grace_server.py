@@ -230,3 +230,17 @@ def test_a_port_in_use_is_said_and_ends_it(start: Start) -> None:
     start()
 
     assert start(wait=False).wait(5) == 1
+
+
+def test_it_counts_its_answers_by_code_but_for_looks_at_itself(start: Start) -> None:
+    start(READY_LIES_S="60")
+    for path in ("/version", "/fast", "/fast", "/health", "/metrics", "/nowhere"):
+        fetch(path)
+    told = fetch("/metrics")
+
+    assert told.startswith("HTTP/1.1 200 OK\r\n")
+    assert told.partition("\r\n\r\n")[2].splitlines()[1:] == [
+        'http_requests_total{code="200"} 1',
+        'http_requests_total{code="404"} 1',
+        'http_requests_total{code="503"} 2',
+    ]

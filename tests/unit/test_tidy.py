@@ -11,7 +11,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "segue"
-PURE = ("model", "lifecycle", "route", "drain", "release", "drive", "load", "cluster", "proof", "report", "drill")
+PURE = (
+    "model",
+    "lifecycle",
+    "route",
+    "drain",
+    "analysis",
+    "release",
+    "drive",
+    "load",
+    "cluster",
+    "proof",
+    "report",
+    "drill",
+)
 MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 CLOCK_READ = re.compile(r"\b(datetime\.now|datetime\.utcnow|date\.today|time\.time|time\.monotonic|perf_counter)\b")

@@ -3,6 +3,7 @@
     /fast      200 at once                     /slow         200 after SLOW_S seconds (10)
     /health    200, or 500 while made to fail  /version      the version
     /fail-health, /heal                        turn the health answer off and on
+    /metrics   requests answered by code, as Prometheus reads them; health checks and this one are not counted
 
 SIGTERM closes the listener at once, as Go does (requests still in the accept queue are reset: N1, which is the whole
 point), closes idle keep-alive connections, answers what is under way with `Connection: close`, then exits 0.
@@ -81,6 +82,7 @@ class Server:
         self.slow: list[tuple[float, Connection]] = []  # due times only grow: SLOW_S is one number
         self.connections: dict[int, Connection] = {}
         self.answers: dict[tuple[int, bytes, bool], bytes] = {}
+        self.answered: dict[int, int] = {200: 0}
         self.epoll = select.epoll()
         # The handler first: whoever listens may be told to go, and without one SIGTERM ends it on the spot (X6)
         self.wake_fd = _wake_on_signals(settings)
@@ -200,6 +202,8 @@ class Server:
         settings = self.settings
         if path in {b"/health", b"/healthz"}:
             self._answer(connection, 200 if self._is_healthy() else 500, b"health", closing)
+        elif path == b"/metrics":
+            self._write(connection, self._metrics(closing or self.stopping), closing or self.stopping)
         elif settings.hangs:
             connection.owed = True
         elif path == b"/fast":
@@ -228,6 +232,11 @@ class Server:
         text = self.answers.get(key)
         if text is None:
             text = self.answers[key] = self._text(code, word, closing)
+        if word != b"health":
+            self.answered[code] = self.answered.get(code, 0) + 1
+        self._write(connection, text, closing)
+
+    def _write(self, connection: Connection, text: bytes, closing: bool) -> None:
         try:
             os.write(connection.fd, text)  # 200 bytes into an empty buffer: written whole or not at all
         except OSError:
@@ -235,6 +244,15 @@ class Server:
             return
         if closing:
             self._close(connection)
+
+    def _metrics(self, closing: bool) -> bytes:
+        rows = [b'http_requests_total{code="%d"} %d\n' % row for row in sorted(self.answered.items())]
+        body = b"# TYPE http_requests_total counter\n" + b"".join(rows)
+        return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n%s\r\n%s" % (
+            len(body),
+            b"Connection: close\r\n" if closing else b"",
+            body,
+        )
 
     def _text(self, code: int, word: bytes, closing: bool) -> bytes:
         version = self.settings.version.encode()

@@ -1,16 +1,19 @@
 """The options that say how a release is done: strategy, steps and stops, what is tried before the switch.
 
-Rule: what a strategy cannot do is a UsageError here, before anything is read.
+Rule: what a strategy cannot do is a UsageError here, before anything of the cluster is read.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from segue.analysis.values import Analysis
+from segue.host.analyses import analysis_of, hook_of
 from segue.model.errors import UsageError
 from segue.release.memory import RAMPED
 from segue.release.plan import Approach
@@ -39,11 +42,26 @@ class Manner:
     ] = ""
     check: Annotated[
         str,
-        Parameter(metavar="COMMAND", help="run before the switch, or at each stop; if it fails all is taken back"),
+        Parameter(
+            metavar="CHECK",
+            help="command, http://... or job:FILE: before the switch, or at each stop; if it fails all is taken back",
+        ),
+    ] = ""
+    analysis: Annotated[
+        str,
+        Parameter(metavar="FILE", help="what is measured there: pass goes on, fail goes back, no verdict holds"),
     ] = ""
     keep_old: Annotated[
         float, Parameter(metavar="SECONDS", help="blue-green: the old pods stand by for so long after the switch")
     ] = 0.0
+
+    pin_config: Annotated[
+        bool,
+        Parameter(negative="", help="each version reads its own copies of the manifest's ConfigMaps and Secrets"),
+    ] = False
+    together: Annotated[
+        bool, Parameter(negative="", help="all Deployments of the manifest behind one barrier: all switch, or none")
+    ] = False
 
     def approach(self, *, no_wait: bool = False) -> Approach:
         """What was asked for. UsageError where it does not fit together."""
@@ -61,22 +79,28 @@ class Manner:
         if self.keep_old < 0:
             raise UsageError(f"--keep-old {self.keep_old:g}: must not be negative", remedy="it is a number of seconds")
         self._fits({"--step": bool(self.step), "--stop": bool(stops)}, RAMPED, "ramped or canary")
-        self._fits({"--check": bool(self.check)}, {"blue-green", *RAMPED}, "blue-green, canary or ramped")
+        tries = {"--check": bool(self.check), "--analysis": bool(self.analysis)}
+        others = {None, "all-first", "blue-green", "handover", *RAMPED}
+        self._fits(tries, others, "all-first, blue-green, handover, canary or ramped")
         tried = {"--preview": bool(self.preview), "--keep-old": bool(self.keep_old)}
         self._fits(tried, {"blue-green"}, "blue-green")
-        if self.check and self.strategy == "ramped" and not stops:
-            raise UsageError("--check needs a --stop with --strategy ramped", remedy="for example --stop 1,50%")
+        for option, is_given in tries.items():
+            if is_given and self.strategy == "ramped" and not stops:
+                raise UsageError(f"{option} needs a --stop with --strategy ramped", remedy="for example --stop 1,50%")
         return Approach(
             strategy=self.strategy or "",
             step=self.step,
             stops=stops,
             waits=not no_wait,
             preview=self.preview,
-            check=self.check,
+            checks=(hook_of(self.check),) if self.check else (),
+            analysis=analysis_of(self.analysis) if self.analysis else Analysis(),
             keep_s=self.keep_old,
+            pins_config=self.pin_config,
+            together=self.together,
         )
 
-    def _fits(self, given: dict[str, bool], strategies: frozenset[str] | set[str], names: str) -> None:
+    def _fits(self, given: dict[str, bool], strategies: Container[str | None], names: str) -> None:
         for option, is_given in given.items():
             if is_given and self.strategy not in strategies:
                 raise UsageError(

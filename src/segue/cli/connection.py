@@ -30,8 +30,26 @@ def deployment_named(_type: object, tokens: Sequence[Token]) -> str:
     return name
 
 
+def workload_named(_type: object, tokens: Sequence[Token]) -> str:
+    """The same of any workload: of a StatefulSet or a DaemonSet whose kind is said, StatefulSet/NAME."""
+    kind, slash, name = tokens[0].value.rpartition("/")
+    native = _NATIVES.get(kind.lower().removesuffix(".apps"), "")
+    if slash and not native and kind.lower() not in _KINDS:
+        known = "deployment/, statefulset/ or daemonset/NAME"
+        raise ValueError(f"{tokens[0].value} is no workload: write its name, or {known}")
+    return f"{native}/{name}" if native and name else deployment_named(_type, tokens)
+
+
+_NATIVES = {
+    **dict.fromkeys(("statefulset", "statefulsets", "sts"), "StatefulSet"),
+    **dict.fromkeys(("daemonset", "daemonsets", "ds"), "DaemonSet"),
+}
 _KINDS = frozenset(f"{kind}{group}" for kind in ("deployment", "deployments", "deploy") for group in ("", ".apps"))
 DeploymentName = Annotated[str, Parameter(help="name of the Deployment", converter=deployment_named)]
+WorkloadName = Annotated[
+    str,
+    Parameter(help="name of the Deployment, StatefulSet or DaemonSet", converter=workload_named),
+]
 OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")]
 Timeout = Annotated[
     float | None,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from segue.cli.approach import USUAL, MannerOptions
+from segue.cli.beside import ALONE, SideBySideOptions
 from segue.cli.connection import Cap, Context, Kubeconfig, Lines, Namespace, OutputOption, Timeout
+from segue.cli.native_plans import native_as_obj, show_native
 from segue.cli.output import Output, emit, say
 from segue.cli.release import Files, Images, Running, Wanted
-from segue.drive.command import Preparation, Proposal, prepare
+from segue.drive.command import Preparation, Proposal
 from segue.drive.flow import Flow
+from segue.drive.side_by_side import prepare_either as prepare
 from segue.host.client import KubeClient
 from segue.host.performing import perform
 from segue.host.releasing import driver
-from segue.model.objects import Obj
+from segue.model.objects import Obj, annotations_of
+from segue.release.config_pins import PINNED_FROM
 from segue.release.outline import steps_of, time_of
 
 
@@ -22,6 +26,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     filename: Files = None,
     image: Images = None,
     manner: MannerOptions = USUAL,
+    beside: SideBySideOptions = ALONE,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -37,7 +42,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     segue plan web --image web=v2
     segue plan -f deploy.yaml --strategy ramped --step 2
     """
-    approach = manner.approach()
+    approach = beside.of(manner.approach(), from_manifest=not deployment)
     wanted = Wanted.of(deployment, filename or [], image or [], "plan")
     driving = driver(cap_s=drain_cap, timeout_s=timeout, approach=approach)
 
@@ -47,15 +52,31 @@ def plan(  # noqa: PLR0913 - one parameter per option
 
     preparation = perform(make, kubeconfig=kubeconfig, context=context, show=Lines())
     if output is not Output.TABLE:
-        emit([_as_obj(proposal) for proposal in preparation.deployments], output)
+        rows = [_as_obj(proposal, _pins(preparation)) for proposal in preparation.deployments]
+        emit([*map(native_as_obj, preparation.natives), *rows], output)
         return 0
+    for kind, name, copy in _pins(preparation):
+        say(f"{kind} {name} is pinned as {copy}: this version reads that copy, which goes with its ReplicaSet")
+    for native in preparation.natives:
+        show_native(native)
     for proposal in preparation.deployments:
         _show(proposal)
     return 0
 
 
-def _as_obj(proposal: Proposal) -> Obj:
+def _pins(preparation: Preparation) -> list[tuple[str, str, str]]:
+    """Kind, name and copy of each piece of configuration that is pinned."""
+    return [
+        (placed.document.kind, annotations_of(placed.document.obj)[PINNED_FROM], placed.document.name)
+        for placed, _, _ in preparation.others
+        if PINNED_FROM in annotations_of(placed.document.obj)
+    ]
+
+
+def _as_obj(proposal: Proposal, pins: list[tuple[str, str, str]]) -> Obj:
     found: Obj = {"deployment": proposal.placed.document.name, "namespace": proposal.placed.namespace}
+    if pins:
+        found["pinned"] = [{"kind": kind, "name": name, "copy": copy} for kind, name, copy in pins]
     plan = proposal.plan
     if plan is None:
         return {**found, "note": proposal.note}

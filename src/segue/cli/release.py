@@ -8,26 +8,30 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from segue.cli.approach import USUAL, MannerOptions, NoWait
+from segue.cli.beside import ALONE, SideBySideOptions
 from segue.cli.connection import (
     Cap,
     Context,
-    DeploymentName,
     Kubeconfig,
     Namespace,
     OutputOption,
     Sampler,
     Timeout,
-    deployment_named,
+    WorkloadName,
+    workload_named,
 )
 from segue.cli.documents import read_documents
 from segue.cli.output import Output, note
 from segue.cli.reporting import Options, run_and_report
-from segue.drive.command import Driver, prepare
-from segue.drive.command import abort as abort_flow
+from segue.drive.command import Driver
+from segue.drive.command import abort_group as abort_flow
 from segue.drive.command import release as release_flow
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.native_observe import native_named
+from segue.drive.natives import abort_native, document_of_native
 from segue.drive.running import document_of_running
+from segue.drive.side_by_side import prepare_either as prepare
 from segue.host.client import KubeClient
 from segue.host.releasing import driver
 from segue.model.errors import UsageError
@@ -37,9 +41,7 @@ from segue.model.objects import Obj
 Files = Annotated[
     list[str] | None, Parameter(name=["--filename", "-f"], metavar="FILE", help='manifest: file, directory or "-"')
 ]
-Running = Annotated[
-    str, Parameter(help="a Deployment that runs, where there is no manifest", converter=deployment_named)
-]
+Running = Annotated[str, Parameter(help="a workload that runs, where there is no manifest", converter=workload_named)]
 Images = Annotated[
     list[str] | None, Parameter(metavar="NAME=TAG", help="or NAME=IMAGE: another one for this container or image")
 ]
@@ -73,6 +75,9 @@ class Wanted:
         """The documents; of what runs only the cluster can tell."""
         if not self.deployment:
             return self.read
+        native = yield from native_named(namespace, self.deployment, driving.me, driving.holder_is_gone)
+        if native is not None:
+            return ((yield from document_of_native(native, self.images)),)
         document = yield from document_of_running(driving.observer(namespace, self.deployment), self.images)
         return (document,)
 
@@ -84,6 +89,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     filename: Files = None,
     image: Images = None,
     manner: MannerOptions = USUAL,
+    beside: SideBySideOptions = ALONE,
     no_wait: NoWait = False,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
@@ -107,17 +113,20 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release web --image web=v2                 # what runs, with another image
     segue release -f deploy.yaml --strategy ramped   # pod by pod, only unused ones
     segue release -f deploy.yaml --strategy canary --stop 1,50%
+    segue release -f shop/ --together                # several workloads: all switch, or none
+    segue release -f deploy.yaml --side-by-side      # Deployment web-v2 beside web-v1
+    segue release -f db.yaml                         # a StatefulSet: one ordinal after the other
     """
-    approach = manner.approach(no_wait=no_wait)
+    approach = beside.of(manner.approach(no_wait=no_wait), from_manifest=not deployment)
     wanted = Wanted.of(deployment, filename or [], image or [], "release")
     driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         where = namespace or client.namespace
         preparation = yield from prepare((yield from wanted.documents(where, driving)), where, driving)
-        for proposal in preparation.deployments:
-            for warning in proposal.plan.warnings if proposal.plan else ():
-                note(f"warning: {warning}")
+        plans = [*(one.plan for one in preparation.natives), *(one.plan for one in preparation.deployments)]
+        for warning in (said for one in plans if one is not None for said in one.warnings):
+            note(f"warning: {warning}")
         return (yield from release_flow(preparation, driving))
 
     asked: Obj = {
@@ -131,13 +140,13 @@ def release(  # noqa: PLR0913 - one parameter per option
     return run_and_report(
         make,
         asked,
-        again=f"segue release {wanted.words}",
+        again=f"segue release {wanted.words}{beside.words}",
         options=Options(kubeconfig=kubeconfig, context=context, receipt=receipt, output=output),
     )
 
 
 def abort(  # noqa: PLR0913 - one parameter per option
-    deployment: DeploymentName,
+    deployment: WorkloadName,
     /,
     *,
     namespace: Namespace = "",
@@ -157,8 +166,11 @@ def abort(  # noqa: PLR0913 - one parameter per option
     driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
-        outcome = yield from abort_flow(namespace or client.namespace, deployment, driving)
-        return (outcome,)
+        where = namespace or client.namespace
+        native = yield from native_named(where, deployment, driving.me, driving.holder_is_gone)
+        if native is not None:
+            return ((yield from abort_native(native, driving)),)
+        return (yield from abort_flow(where, deployment, driving))
 
     asked: Obj = {"command": "abort", "deployment": deployment}
     return run_and_report(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from segue.cli.approach import USUAL, MannerOptions, NoWait
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Sampler, Timeout, WorkloadName
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import restart as restart_flow
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.native_observe import native_named
+from segue.drive.natives import restart_native
 from segue.host.client import KubeClient
 from segue.host.releasing import driver
 from segue.model.objects import Obj
 
 
 def restart(  # noqa: PLR0913 - one parameter per option
-    deployment: DeploymentName,
+    deployment: WorkloadName,
     /,
     *,
     manner: MannerOptions = USUAL,
@@ -42,7 +44,11 @@ def restart(  # noqa: PLR0913 - one parameter per option
     driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
-        outcome = yield from restart_flow(namespace or client.namespace, deployment, driving)
+        where = namespace or client.namespace
+        native = yield from native_named(where, deployment, driving.me, driving.holder_is_gone)
+        if native is not None:
+            return ((yield from restart_native(native, driving)),)
+        outcome = yield from restart_flow(where, deployment, driving)
         return (outcome,)
 
     asked: Obj = {"command": "restart", "deployment": deployment}

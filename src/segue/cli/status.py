@@ -8,9 +8,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Context, DeploymentName, Kubeconfig, Lines, Namespace, OutputOption
+from segue.cli.connection import Context, Kubeconfig, Lines, Namespace, OutputOption, WorkloadName
 from segue.cli.output import Output, emit, say, table
 from segue.drive.flow import Flow, Sleep
+from segue.drive.native_observe import native_named
+from segue.drive.native_standing import native_standing, native_standings
 from segue.drive.standing import Standing, standing, standings
 from segue.host.client import KubeClient
 from segue.host.performing import holder_is_gone, identity, perform
@@ -21,7 +23,7 @@ Watch = Annotated[bool, Parameter(name=["--watch", "-w"], help="again at each ch
 
 
 def status(  # noqa: PLR0913 - one parameter per option
-    deployment: DeploymentName = "",
+    deployment: WorkloadName = "",
     /,
     *,
     watch: Watch = False,
@@ -30,30 +32,38 @@ def status(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Show where Deployments stand: versions, pods, Services, and a release that is under way.
+    """Show where workloads stand: versions, pods, Services, and a release that is under way.
 
     Examples
     --------
-    segue status          # all Deployments of the namespace
+    segue status          # all workloads of the namespace
     segue status web
     segue status web --watch    # until nothing is under way
     """
     if watch and not deployment:
-        raise UsageError("--watch needs the name of a Deployment", remedy="segue status NAME --watch")
+        raise UsageError("--watch needs the name of a workload", remedy="segue status NAME --watch")
 
     def make(client: KubeClient) -> Flow[tuple[Standing, ...]]:
         where = namespace or client.namespace
         if deployment:
-            one = yield from standing(where, deployment, identity(), holder_is_gone)
+            native = yield from native_named(where, deployment, identity(), holder_is_gone)
+
+            def look() -> Flow[Standing]:
+                if native is not None:
+                    return native_standing(native)
+                return standing(where, deployment, identity(), holder_is_gone)
+
+            one = yield from look()
             while watch and one.since_s is not None:
                 _tell(one, output)
                 sys.stdout.flush()  # also into a pipe: somebody waits for it
                 before = _what_counts(one)
                 while _what_counts(one) == before:
                     yield Sleep(for_s=LOOK_EVERY_S)
-                    one = yield from standing(where, deployment, identity(), holder_is_gone)
+                    one = yield from look()
             return (one,)
-        return (yield from standings(where, identity(), holder_is_gone))
+        found = yield from standings(where, identity(), holder_is_gone)
+        return (*found, *(yield from native_standings(where, identity(), holder_is_gone)))
 
     found = perform(make, kubeconfig=kubeconfig, context=context, show=Lines())
     if deployment:
@@ -63,11 +73,15 @@ def status(  # noqa: PLR0913 - one parameter per option
         emit([one.as_obj() for one in found], output)
         return 0
     if not found:
-        say("no Deployments in this namespace")
+        say("no Deployments, StatefulSets or DaemonSets in this namespace")
         return 0
-    rows_of = [[one.name, f"{one.ready}/{one.replicas}", one.version or "-", one.state] for one in found]
+    rows_of = [[_name(one), f"{one.ready}/{one.replicas}", one.version or "-", one.state] for one in found]
     table(["DEPLOYMENT", "READY", "VERSION", "RELEASE"], rows_of)
     return 0
+
+
+def _name(one: Standing) -> str:
+    return one.name if one.kind == "Deployment" else f"{one.kind.lower()}/{one.name}"
 
 
 def _what_counts(one: Standing) -> tuple[object, ...]:
@@ -79,7 +93,7 @@ def _tell(one: Standing, output: Output) -> None:
     if output is not Output.TABLE:
         emit(one.as_obj(), output)
         return
-    say(f"Deployment {one.name}: {one.ready} of {one.replicas} Ready, version {one.version or '-'}")
+    say(f"{one.kind} {one.name}: {one.ready} of {one.replicas} Ready, version {one.version or '-'}")
     say(f"  release: {one.state}")
     for line in (*one.versions, *one.services):
         say(f"  {line}")

@@ -7,20 +7,23 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from segue.cli.approach import NoWait
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Sampler, Timeout, WorkloadName
 from segue.cli.output import Output, emit, say
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import Driver
 from segue.drive.flow import Flow
+from segue.drive.groups import steer_group
 from segue.drive.loop import Outcome
-from segue.drive.steering import Steered, Word, steer
+from segue.drive.native_observe import native_named
+from segue.drive.natives import steer_native
+from segue.drive.steering import Steered, Word
 from segue.host.client import KubeClient
 from segue.host.releasing import driver
 from segue.release.plan import Approach
 
 
 def pause(
-    deployment: DeploymentName,
+    deployment: WorkloadName,
     /,
     *,
     namespace: Namespace = "",
@@ -39,7 +42,7 @@ def pause(
 
 
 def resume(  # noqa: PLR0913 - one parameter per option
-    deployment: DeploymentName,
+    deployment: WorkloadName,
     /,
     *,
     namespace: Namespace = "",
@@ -65,7 +68,7 @@ def resume(  # noqa: PLR0913 - one parameter per option
 
 
 def promote(  # noqa: PLR0913 - one parameter per option
-    deployment: DeploymentName,
+    deployment: WorkloadName,
     /,
     *,
     full: Annotated[bool, Parameter(help="past all stops, to the end")] = False,
@@ -96,9 +99,13 @@ def _steer(word: Word, deployment: str, namespace: str, driving: Driver, options
     told: list[Steered] = []
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
-        steered = yield from steer(namespace or client.namespace, deployment, word, driving)
-        told.append(steered)
-        return () if steered.outcome is None else (steered.outcome,)
+        where = namespace or client.namespace
+        native = yield from native_named(where, deployment, driving.me, driving.holder_is_gone)
+        if native is not None:
+            told.append((yield from steer_native(native, word, driving)))
+        else:
+            told.extend((yield from steer_group(where, deployment, word, driving)))
+        return tuple(steered.outcome for steered in told if steered.outcome is not None)
 
     command = word.partition("-")[0]
     asked = {"command": command, "deployment": deployment}

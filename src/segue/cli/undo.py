@@ -7,19 +7,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from segue.cli.approach import USUAL, MannerOptions, NoWait
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Sampler, Timeout, WorkloadName
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
-from segue.drive.command import undo as undo_flow
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.native_observe import native_named
+from segue.drive.natives import undo_native
+from segue.drive.side_by_side import undo_either as undo_flow
 from segue.host.client import KubeClient
 from segue.host.releasing import driver
 from segue.model.objects import Obj
 
 
 def undo(  # noqa: PLR0913 - one parameter per option
-    deployment: DeploymentName,
+    deployment: WorkloadName,
     /,
     *,
     to_revision: Annotated[
@@ -48,7 +50,11 @@ def undo(  # noqa: PLR0913 - one parameter per option
     driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
-        outcome = yield from undo_flow(namespace or client.namespace, deployment, to_revision, driving)
+        where = namespace or client.namespace
+        native = yield from native_named(where, deployment, driving.me, driving.holder_is_gone)
+        if native is not None:
+            return ((yield from undo_native(native, to_revision, driving)),)
+        outcome = yield from undo_flow(where, deployment, to_revision, driving)
         return (outcome,)
 
     asked: Obj = {"command": "undo", "deployment": deployment, "revision": to_revision}

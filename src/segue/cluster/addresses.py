@@ -45,6 +45,8 @@ class Allocator:
             for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 spec.pop(key, None)
             return []
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        spec.setdefault("ipFamilies", ["IPv4"])
         taken = self._taken_by_others(service)
         old = (before or {}).get("spec", {})
         return self._cluster_ip(spec, old, taken) + self._node_ports(spec, old, taken)

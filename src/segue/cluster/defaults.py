@@ -1,6 +1,7 @@
 """What the API server fills into an object that leaves it open, so that applying the same file twice changes nothing.
 
-Changes the object it is given (a copy of the caller's own); never looks at other objects and never draws an address.
+Changes the object it is given (a copy of the caller's own); never looks at other objects, but for the state that this
+one takes the place of, and never draws an address.
 """
 
 from __future__ import annotations
@@ -8,15 +9,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
+from segue.cluster.carried import TEMPLATE_GENERATION, carry_over
 from segue.cluster.pod_defaults import default_pod, default_pod_spec
-from segue.model.objects import Obj, name_of
+from segue.cluster.quotas.amounts import amount
+from segue.model.objects import Obj, name_of, uid_of
 
 
-def set_defaults(resource: str, obj: Obj) -> None:
-    """Fill in what is open."""
+def set_defaults(resource: str, obj: Obj, before: Obj | None = None) -> None:
+    """Fill in what is open, and what goes on from the state before, whatever the caller sends."""
     fill = _DEFAULTS.get(resource)
     if fill is not None:
         fill(obj)
+    if before is not None:
+        carry_over(resource, obj, before)
+    elif resource == "jobs.batch":
+        _new_job(obj)
 
 
 def _template(spec: Obj) -> None:
@@ -57,8 +64,12 @@ def _stateful_set(obj: Obj) -> None:
     spec.setdefault("podManagementPolicy", "OrderedReady")
     spec.setdefault("revisionHistoryLimit", 10)
     strategy = spec.setdefault("updateStrategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+    if not strategy.get("type"):  # a type without numbers is left as it is
+        strategy["type"] = "RollingUpdate"
+        strategy.setdefault("rollingUpdate", {})
+    if strategy["type"] == "RollingUpdate" and strategy.get("rollingUpdate") is not None:
+        strategy["rollingUpdate"].setdefault("partition", 0)
+        strategy["rollingUpdate"].setdefault("maxUnavailable", 1)
     retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
     retention.setdefault("whenDeleted", "Retain")
     retention.setdefault("whenScaled", "Retain")
@@ -67,6 +78,9 @@ def _stateful_set(obj: Obj) -> None:
         claim.setdefault("apiVersion", "v1")
         claim.setdefault("kind", "PersistentVolumeClaim")
         _claim(claim)
+    status = obj.setdefault("status", {})
+    status.setdefault("replicas", 0)
+    status.setdefault("availableReplicas", 0)
 
 
 def _daemon_set(obj: Obj) -> None:
@@ -78,23 +92,44 @@ def _daemon_set(obj: Obj) -> None:
         rolling.setdefault("maxUnavailable", 1)
         rolling.setdefault("maxSurge", 0)
     _template(spec)
+    _drop_zeros(spec, "minReadySeconds")
+    annotations = obj["metadata"].get("annotations") or {}
+    obj["metadata"]["annotations"] = {TEMPLATE_GENERATION: "1", **annotations}
+    status = obj.setdefault("status", {})
+    for key in ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"):
+        status.setdefault(key, 0)
 
 
-def _job_spec(spec: Obj) -> None:
+def _job(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    if "completions" not in spec and "parallelism" not in spec:
+        spec["completions"] = 1
     for key, value in (
-        ("completions", 1),
         ("parallelism", 1),
         ("backoffLimit", 6),
         ("completionMode", "NonIndexed"),
         ("suspend", False),
         ("podReplacementPolicy", "TerminatingOrFailed"),
+        ("manualSelector", False),
     ):
         spec.setdefault(key, value)
     _template(spec)
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = labels  # the same ones: what a new Job adds to them, it bears itself
 
 
-def _job(obj: Obj) -> None:
-    _job_spec(obj.setdefault("spec", {}))
+def _new_job(obj: Obj) -> None:
+    """A new Job makes its selector and the labels of its pods of its own uid, unless it is told not to."""
+    spec = obj["spec"]
+    template = spec.get("template")
+    if spec["manualSelector"] or not isinstance(template, dict):
+        return
+    uid = uid_of(obj)
+    labels = template["metadata"].setdefault("labels", {})
+    for key, value in (("controller-uid", uid), ("job-name", name_of(obj))):
+        labels |= {key: value, f"batch.kubernetes.io/{key}": value}
+    spec.setdefault("selector", {}).setdefault("matchLabels", {})["batch.kubernetes.io/controller-uid"] = uid
 
 
 def _cron_job(obj: Obj) -> None:
@@ -128,8 +163,6 @@ def _service(obj: Obj) -> None:
         _drop_zeros(port, "nodePort")
     if kind != "ExternalName":
         spec.setdefault("internalTrafficPolicy", "Cluster")
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
-        spec.setdefault("ipFamilies", ["IPv4"])
     if kind in {"NodePort", "LoadBalancer"}:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
@@ -167,16 +200,40 @@ def _secret(obj: Obj) -> None:
 
 
 def _autoscaler(obj: Obj) -> None:
-    obj.setdefault("spec", {}).setdefault("minReplicas", 1)
-    obj["spec"].setdefault(
-        "metrics",
-        [
-            {
-                "type": "Resource",
-                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
-            }
-        ],
-    )
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("minReplicas", 1)
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    for metric in spec["metrics"]:
+        for source in metric.values():
+            _canonical(source.get("target") or {} if isinstance(source, dict) else {}, "value", "averageValue")
+    behavior = spec.get("behavior")
+    fill_status("horizontalpodautoscalers.autoscaling", obj)
+    if behavior is None:
+        return
+    doubled = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    four = {"type": "Pods", "value": 4, "periodSeconds": 15}
+    up = {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [four, doubled]}
+    # How long a scale down is held is an option of the controller: the API leaves it open
+    down = {"selectPolicy": "Max", "policies": [doubled]}
+    behavior["scaleUp"] = up | (behavior.get("scaleUp") or {})
+    behavior["scaleDown"] = down | (behavior.get("scaleDown") or {})
+    for rules in (behavior["scaleUp"], behavior["scaleDown"]):
+        _canonical(rules, "tolerance")
+
+
+def _canonical(obj: Obj, *keys: str) -> None:
+    """Quantities as the API server writes them: 0.2 is 200m."""
+    for key in keys:
+        if obj.get(key) is not None:
+            obj[key] = str(amount(obj[key]))
+
+
+def fill_status(resource: str, obj: Obj) -> None:
+    """What a status says even where nothing is known. Nulls of a caller are gone by now."""
+    if resource == "horizontalpodautoscalers.autoscaling":
+        obj["status"] = {"desiredReplicas": 0, "currentMetrics": None, **(obj.get("status") or {})}
 
 
 def _network_policy(obj: Obj) -> None:
@@ -230,6 +287,27 @@ def _drop_false(obj: Obj, key: str) -> None:
         del obj[key]
 
 
+def _admission_policy(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("failurePolicy", "Fail")
+    _match_resources(spec.setdefault("matchConstraints", {}))
+
+
+def _admission_binding(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    if isinstance(spec.get("matchResources"), dict):
+        _match_resources(spec["matchResources"])
+
+
+def _match_resources(matching: Obj) -> None:
+    matching.setdefault("namespaceSelector", {})
+    matching.setdefault("objectSelector", {})
+    matching.setdefault("matchPolicy", "Equivalent")
+    for rules in ("resourceRules", "excludeResourceRules"):
+        for rule in matching.get(rules) or []:
+            rule.setdefault("scope", "*")
+
+
 _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "pods": default_pod,
     "podtemplates": _template,
@@ -253,4 +331,6 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "rolebindings.rbac.authorization.k8s.io": _role_binding,
     "clusterrolebindings.rbac.authorization.k8s.io": _role_binding,
     "priorityclasses.scheduling.k8s.io": _priority_class,
+    "validatingadmissionpolicies.admissionregistration.k8s.io": _admission_policy,
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": _admission_binding,
 }

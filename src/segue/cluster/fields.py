@@ -9,13 +9,16 @@ variable is no value, or else the template that kubectl puts back would not be t
 from __future__ import annotations
 
 import pkgutil
+import re
 from dataclasses import dataclass
 from functools import cache
 
 import msgspec
 
 from segue.model.objects import Obj
+from segue.model.quantities import quantity
 
+_QUANTITY = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"  # as messages quote it
 _GO_TYPES = {"int": "int32", "number": "float64", "bool": "bool", "string": "string", "quantity": "string"}
 
 
@@ -109,6 +112,8 @@ class _Walk:
             case _:
                 if not _fits(kind, value):
                     self._wrong(value, path, model, _go_type(kind))
+                elif kind == "quantity" and isinstance(value, str) and not self.mistyped:
+                    self.mistyped = _misread_quantity(value)
 
     def _wrong(self, value: object, path: str, model: str, go_type: str) -> None:
         if self.mistyped:
@@ -134,6 +139,17 @@ def _fits(kind: str, value: object) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool)
         case _:  # intstr, quantity
             return isinstance(value, int | float | str) and not isinstance(value, bool)
+
+
+def _misread_quantity(text: str) -> str:
+    """Why the text is no quantity, "" where it is one."""
+    try:
+        quantity(text)
+    except ValueError:
+        if re.fullmatch(_QUANTITY, text):
+            return "unable to parse quantity's suffix"
+        return f"quantities must match the regular expression '{_QUANTITY}'"
+    return ""
 
 
 def _go_type(kind: str) -> str:

@@ -11,18 +11,25 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from segue.cluster.controllers.autoscaler.controller import HorizontalPodAutoscalerController
+from segue.cluster.controllers.autoscaler.samples import PodUsages
 from segue.cluster.controllers.contract import Controller, Later, Refusal
+from segue.cluster.controllers.daemonset.controller import DaemonSetController
 from segue.cluster.controllers.deployment.controller import DeploymentController
 from segue.cluster.controllers.disruption import DisruptionController
 from segue.cluster.controllers.endpointslice import EndpointSliceController
 from segue.cluster.controllers.garbage import GarbageCollector
+from segue.cluster.controllers.job.controller import JobController
 from segue.cluster.controllers.namespaces import NamespaceController
 from segue.cluster.controllers.nodelife import NodeLifecycleController
+from segue.cluster.controllers.quota import QuotaController
 from segue.cluster.controllers.replicaset import ReplicaSetController
 from segue.cluster.controllers.scheduler import Scheduler
+from segue.cluster.controllers.statefulset.controller import StatefulSetController
+from segue.cluster.metrics.readings import Readings
 from segue.cluster.store import Store, StoreEvent
 from segue.cluster.view import View
-from segue.cluster.writes import Outcome, Say, Write
+from segue.cluster.writes import Outcome, Say, Write, signed
 from segue.model.errors import StatusError
 from segue.model.objects import Ref, name_of, namespace_of
 from segue.ports import Chance
@@ -73,11 +80,19 @@ class _Loop:
 class Manager:
     """Runs the controllers over one store; `step` is called after writes and when the returned time has passed."""
 
-    def __init__(self, store: Store, performer: Performer, chance: Chance, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        performer: Performer,
+        chance: Chance,
+        settings: Settings | None = None,
+        usages: PodUsages | None = None,
+    ) -> None:
+        """`usages` knows what pods use; without it autoscalers say that they have no metrics."""
         self.settings = settings or Settings()
         self.view = View(store)
         self._performer = performer
-        self._loops = {loop.controller.name: loop for loop in _loops(chance, self.settings)}
+        self._loops = {loop.controller.name: loop for loop in _loops(chance, self.settings, usages or Readings())}
         self._arrived: dict[_Key, float] = {}  # what an event concerns, and how long that may wait
         self._writing = ""  # the controller whose write is being performed
         self._due: dict[_Key, None] = {}
@@ -149,7 +164,7 @@ class Manager:
         loop = self._loops[key.controller]
         for write in outcome.writes:
             try:
-                self._performer.perform(write)
+                self._performer.perform(signed(write, _program(key)))
             except StatusError as error:
                 if isinstance(write, Say):
                     continue  # an Event is told as well as can be; nothing waits for it
@@ -167,7 +182,7 @@ class Manager:
         if not race:
             for more in loop.controller.refused(self.view, key.ref, Refusal(write=write, error=error, now_s=now_s)):
                 try:
-                    self._performer.perform(more)
+                    self._performer.perform(signed(more, _program(key)))
                 except StatusError:
                     break  # the report of a failure is not worth a failure of its own; the back-off looks again
         if race and count <= RACES_IN_A_ROW:
@@ -176,20 +191,30 @@ class Manager:
             self._wake_at(key, now_s + back_off_s(count))
 
 
+def _program(key: _Key) -> str:
+    """The program whose controller this is upstream."""
+    return "kube-scheduler" if key.controller == "scheduler" else "kube-controller-manager"
+
+
 def back_off_s(failures: int) -> float:
     """How long a key rests after so many failures in a row."""
     assert failures > 0
     return min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(failures - 1, 20))
 
 
-def _loops(chance: Chance, settings: Settings) -> list[_Loop]:
+def _loops(chance: Chance, settings: Settings, usages: PodUsages) -> list[_Loop]:
     return [
         _Loop(Scheduler(), settings.scheduler_delay_s),
         _Loop(EndpointSliceController(chance), settings.endpoint_slice_delay_s),
         _Loop(ReplicaSetController(chance), settings.replica_set_delay_s),
         _Loop(DeploymentController(), settings.deployment_delay_s),
+        _Loop(StatefulSetController()),
+        _Loop(DaemonSetController(chance)),
+        _Loop(JobController(chance)),
         _Loop(GarbageCollector(), settings.garbage_delay_s),
         _Loop(NamespaceController(), settings.namespace_delay_s),
         _Loop(DisruptionController()),
         _Loop(NodeLifecycleController()),
+        _Loop(QuotaController()),
+        _Loop(HorizontalPodAutoscalerController(usages)),
     ]

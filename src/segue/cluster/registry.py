@@ -8,18 +8,22 @@ Refusals are StatusErrors in Kubernetes' words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from segue.cluster.addresses import Allocator, drop_fields_of_old_type
+from segue.cluster.admission.gate import admit
 from segue.cluster.bootstrap import API_SERVICE, SYSTEM_NAMESPACES, bootstrap
-from segue.cluster.defaults import set_defaults
+from segue.cluster.defaults import fill_status, set_defaults
 from segue.cluster.deletion import Deletion, Gone, Marked, Propagation, Unmoved, decide_deletion, is_finished
 from segue.cluster.fields import examine, without_nulls
 from segue.cluster.kinds import Kind, kind_of
-from segue.cluster.patch import PatchError, json_patch, merge_patch
+from segue.cluster.options import DEFAULT_OPTIONS, Options, Patch, Subresource, options_of
+from segue.cluster.ownership.keeping import Call, laid_over, own_changed, own_new
+from segue.cluster.patching import check_patched_fields, patched
 from segue.cluster.pod_defaults import tolerate_node_trouble
+from segue.cluster.quotas.admission import charged
+from segue.cluster.quotas.usage import RESOURCE as QUOTAS
 from segue.cluster.refusals import (
     bad_request,
     conflict,
@@ -29,30 +33,23 @@ from segue.cluster.refusals import (
     invalid_value,
     lost_object,
     missing,
-    shown,
     undecodable,
 )
 from segue.cluster.sayings import Sayings
 from segue.cluster.scale import scale_of, with_replicas
 from segue.cluster.store import Store
-from segue.cluster.strategic import strategic_patch
 from segue.cluster.validation import create_causes, update_causes
-from segue.cluster.writes import Create, Delete, Say, Update, Write
+from segue.cluster.writes import Create, Delete, Rescale, Say, Update, Write, signed
 from segue.model.errors import StatusError
-from segue.model.http import JSON_PATCH, MERGE_PATCH
-from segue.model.objects import Obj, Ref, copy_of, name_of, namespace_of, rfc3339, uid_of, version_of
+from segue.model.objects import Obj, Ref, name_of, namespace_of, rfc3339, uid_of, version_of
 from segue.ports import Chance, Clock
 
-FieldValidation: TypeAlias = Literal["Ignore", "Warn", "Strict"]
-Subresource: TypeAlias = Literal["", "status", "scale", "finalize"]
+__all__ = ["DEFAULT_OPTIONS", "Acting", "Options", "Patch", "Registry", "RegistrySettings", "Subresource"]
 _NAME_TRIES = 8  # as kube-apiserver tries a generateName again
 # Set by the server alone; whatever a caller sends for them is replaced by what is stored.
 _OWN_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _KEEPS_STATUS_ON_CREATE = {"nodes"}
-
-
-def _silent(_: str) -> None:
-    pass
+_CHARGED_FOR_MORE = {"services", "persistentvolumeclaims"}  # what an update may make count for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +58,6 @@ class RegistrySettings:
 
     service_cidr: str = "10.96.0.0/16"
     api_endpoint: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to write: the query of a call. `warn` hears what field validation only warns of."""
-
-    dry_run: bool = False
-    fields: FieldValidation = "Ignore"
-    warn: Callable[[str], None] = _silent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patch:
-    """A patch: its content type and its parsed body."""
-
-    content_type: str
-    body: Obj | Sequence[Obj]
-
-
-DEFAULT_OPTIONS = Options()
 
 
 class Registry:
@@ -113,16 +90,20 @@ class Registry:
         if kind.generation:
             metadata["generation"] = 1
         set_defaults(resource, made)
+        own_new(kind, made, Call(options=options, now_s=self._clock.now_s()))
         self._admit_pod(made) if resource == "pods" else None
         causes = create_causes(kind, made)
         if resource == "services" and not causes:
             causes = self._allocator.assign(made, None)
         if causes:
             raise invalid(kind, name_of(made), causes)
+        admit(self.store, kind, (None, made), options)
+        charges = self._charges(kind, made, None)
         self._must_be_free(kind, made)
         if options.dry_run:
             return made
         stored = self.store.put(resource, made, expected="")
+        self._charge(charges)
         if resource == "namespaces":
             self.create("serviceaccounts", {"metadata": {"name": "default", "namespace": name_of(stored)}})
         return stored
@@ -145,15 +126,22 @@ class Registry:
             if changed["spec"]["replicas"] < 0:
                 raise invalid_scale(name_of(before), changed["spec"]["replicas"])
             self._check_guards(kind, changed["metadata"], before)
+            self._fill(kind, changed, before)
+            own_changed(kind, before, changed, Call(options=options, subresource="scale", now_s=self._clock.now_s()))
             self._check(kind, changed, before)
+            admit(self.store, kind, (before, changed), options, "scale")
             return scale_of(self._replace(kind, changed, before, options))
-        changed = self._decoded(kind, obj, options)
+        read = obj
+        if subresource == "status" and options.fields == "Ignore":  # what nodes write most; the rest is dropped
+            read = {key: obj[key] for key in ("apiVersion", "kind", "metadata", "status") if key in obj}
+        changed = self._decoded(kind, read, options)
         self._place(kind, changed, where)
         metadata = changed["metadata"]
         self._check_guards(kind, metadata, before)
         match subresource:
             case "status":
                 changed = {**before, "status": changed.get("status") or {}}
+                fill_status(resource, changed)
                 if resource == "nodes":  # annotations and labels of a node travel with its status
                     changed["metadata"] = _kept_metadata(metadata, before["metadata"])
             case "finalize":
@@ -167,7 +155,13 @@ class Registry:
                     changed.pop("status", None)
                     if "status" in before:
                         changed["status"] = before["status"]
-                self._check(kind, changed, before)
+                self._fill(kind, changed, before)
+        given = obj.get("metadata", {}).get("managedFields")
+        call = Call(options=options, subresource=subresource, given=given, now_s=self._clock.now_s())
+        own_changed(kind, before, changed, call)
+        if subresource == "":
+            self._check(kind, changed, before)
+        admit(self.store, kind, (before, changed), options, subresource)
         return self._replace(kind, changed, before, options)
 
     def patch(
@@ -178,15 +172,27 @@ class Registry:
         before = self.read(ref)
         document = scale_of(before) if subresource == "scale" else before
         model = "autoscaling_v1.Scale" if subresource == "scale" else kind.model
-        patched = _patched(model, document, patch, kind)
-        metadata = patched.get("metadata")
+        made = patched(model, document, patch, kind)
+        metadata = made.get("metadata")
         if not isinstance(metadata, dict):
             raise invalid(kind, ref.name, [invalid_value("metadata", metadata, "must be an object")])
         if metadata.get("name") != ref.name:
             raise bad_request("the name of the object based on the patch does not match the name on the URL")
         strict = Options(dry_run=options.dry_run) if options.fields == "Strict" else options
-        self._check_patched_fields(model, patched, patch, strict=options.fields == "Strict")
-        return self.update(ref.resource, patched, namespace=ref.namespace, subresource=subresource, options=strict)
+        check_patched_fields(model, made, patch, strict=options.fields == "Strict")
+        return self.update(ref.resource, made, namespace=ref.namespace, subresource=subresource, options=strict)
+
+    def apply(
+        self, ref: Ref, patch: Patch, *, subresource: Subresource = "", options: Options = DEFAULT_OPTIONS
+    ) -> tuple[Obj, bool]:
+        """Server-side apply: the object as it then is, and whether it is new."""
+        live = self.read(ref) if subresource else self.store.get(ref)
+        call = Call(options=options, subresource=subresource, now_s=self._clock.now_s())
+        obj, options = laid_over(ref, live, patch, call)
+        if live is None:
+            return self.create(ref.resource, obj, namespace=ref.namespace, options=options), True
+        written = self.update(ref.resource, obj, namespace=ref.namespace, subresource=subresource, options=options)
+        return written, False
 
     def delete(
         self,
@@ -200,7 +206,7 @@ class Registry:
         """Delete as a DELETE would; returns the last state or the state under deletion."""
         return self.delete_with(ref, Deletion(grace_s=grace_s, uid=uid, version=version, propagation=propagation))[0]
 
-    def delete_with(self, ref: Ref, how: Deletion) -> tuple[Obj, bool]:
+    def delete_with(self, ref: Ref, how: Deletion, options: Options = DEFAULT_OPTIONS) -> tuple[Obj, bool]:
         """Delete; returns the object and whether it is gone."""
         kind = kind_of(ref.resource)
         obj = self.read(ref)
@@ -212,6 +218,7 @@ class Registry:
                 raise lost_object(kind, ref.name, label, wanted, got)
         if ref.resource == "namespaces" and ref.name in SYSTEM_NAMESPACES:
             raise forbidden(kind, ref.name, "this namespace may not be deleted")
+        admit(self.store, kind, (obj, None), options)
         match decide_deletion(ref.resource, obj, how, self._clock.now_s()):
             case Gone(last=last_seen):
                 if last_seen is not None and not how.dry_run:
@@ -231,6 +238,10 @@ class Registry:
         """The cluster's time."""
         return self._clock.now_s()
 
+    def new_uid(self) -> str:
+        """A name that nothing has had before."""
+        return self._chance.uid()
+
     def read(self, ref: Ref) -> Obj:
         """The object, or the 404 of its kind."""
         found = self.store.get(ref)
@@ -246,9 +257,8 @@ class Registry:
             raise conflict(kind, ref.name, f'pod {ref.name} is already assigned to node "{before["spec"]["nodeName"]}"')
         if before["metadata"].get("deletionTimestamp"):
             raise conflict(kind, ref.name, f"pod {ref.name} is being deleted, cannot be assigned to a host")
-        bound = copy_of(before)
-        bound["spec"]["nodeName"] = node
-        status = bound.setdefault("status", {})
+        status = {**before.get("status", {})}
+        bound = {**before, "spec": {**before["spec"], "nodeName": node}, "status": status}
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(self._clock.now_s())}
         others = [one for one in status.get("conditions") or [] if one.get("type") != "PodScheduled"]
         status["conditions"] = [*others, scheduled]
@@ -260,16 +270,18 @@ class Registry:
             case Create(resource="bindings" | "pods/binding", obj=obj):
                 ref = Ref(resource="pods", namespace=namespace_of(obj) or "default", name=name_of(obj))
                 self.bind(ref, obj["target"]["name"])
-            case Create(resource=resource, obj=obj):
-                self.create(resource, obj)
+            case Create(resource=resource, obj=obj, by=by):
+                self.create(resource, obj, options=options_of(by))
             case Update(resource="pods", obj=obj, status=False) if self._binds(obj):
                 ref = Ref(resource="pods", namespace=namespace_of(obj), name=name_of(obj))
                 self._check_guards(kind_of("pods"), obj["metadata"], self.read(ref))
                 self.bind(ref, obj["spec"]["nodeName"])
-            case Update(resource=resource, obj=obj, status=status):
-                self.update(resource, obj, subresource="status" if status else "")
-            case Delete(ref=ref, uid=uid, grace_s=grace_s, propagation=propagation):
-                self.delete(ref, uid=uid, grace_s=grace_s, propagation=propagation)
+            case Update(resource=resource, obj=obj, status=status, by=by):
+                self.update(resource, obj, subresource="status" if status else "", options=options_of(by))
+            case Rescale(resource=resource, scale=scale, by=by):
+                self.update(resource, scale, subresource="scale", options=options_of(by))
+            case Delete(ref=ref, uid=uid, grace_s=grace_s, propagation=propagation, by=by):
+                self.delete_with(ref, Deletion(uid=uid, grace_s=grace_s, propagation=propagation), options_of(by))
             case Say():
                 self._say(write)
 
@@ -282,7 +294,7 @@ class Registry:
         if not new:
             self.store.put("events", event)
         elif self._namespace_phase(namespace_of(event)) == "Active":
-            self.create("events", event)
+            self.create("events", event, options=Options(manager=say.component))
         for ref in self._sayings.expired(now_s):
             self.store.remove(ref)
 
@@ -292,7 +304,7 @@ class Registry:
 
     def _decoded(self, kind: Kind, obj: Obj, options: Options) -> Obj:
         """The caller's object as its kind: nulls and unknown fields gone, types checked, a copy of our own."""
-        decoded = without_nulls(obj)
+        decoded = without_nulls(_without_owners(obj))
         for key, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind)):
             given = decoded.setdefault(key, wanted)
             if given != wanted:
@@ -310,19 +322,6 @@ class Registry:
                     options.warn(text)
         decoded.setdefault("metadata", {})
         return decoded
-
-    def _check_patched_fields(self, model: str, patched: Obj, patch: Patch, *, strict: bool) -> None:
-        report = examine(model, without_nulls(patched))
-        if report.mistyped or (strict and report.unknown):
-            listed = ", ".join(f'unknown field "{path}"' for path in report.unknown)
-            message = report.mistyped or f"strict decoding error: {listed}"
-            cause = invalid_value("patch", patch.body, message)
-            raise StatusError(
-                422,
-                "Invalid",
-                f' "" is invalid: {cause.field}: {cause.message}',
-                {"causes": [{"reason": cause.reason, "field": cause.field, "message": cause.message}]},
-            )
 
     def _place(self, kind: Kind, obj: Obj, namespace: str) -> None:
         metadata = obj["metadata"]
@@ -389,11 +388,14 @@ class Registry:
             why = "the object has been modified; please apply your changes to the latest version and try again"
             raise conflict(kind, name, why)
 
-    def _check(self, kind: Kind, changed: Obj, before: Obj) -> None:
-        """Default and validate an object that is to take the place of another."""
+    def _fill(self, kind: Kind, changed: Obj, before: Obj) -> None:
+        """Default an object that is to take the place of another."""
         if kind.resource == "services":
             drop_fields_of_old_type(changed, before)
-        set_defaults(kind.resource, changed)
+        set_defaults(kind.resource, changed, before)
+
+    def _check(self, kind: Kind, changed: Obj, before: Obj) -> None:
+        """Validate an object that is to take the place of another."""
         causes = update_causes(kind, changed, before)
         if kind.resource == "services" and not causes:
             causes = self._allocator.assign(changed, before)
@@ -409,11 +411,22 @@ class Registry:
         if kind.generation and _meaning(changed) != _meaning(before):
             generation = before["metadata"].get("generation", 1) + 1
             changed["metadata"] = {**changed["metadata"], "generation": generation}
+        charges = self._charges(kind, changed, before) if kind.resource in _CHARGED_FOR_MORE else []
         if options.dry_run:
             return changed
+        self._charge(charges)
         if is_finished(kind.resource, changed):
             return self.store.remove(_ref(kind, changed))
         return self.store.put(kind.resource, changed)
+
+    def _charges(self, kind: Kind, obj: Obj, before: Obj | None) -> list[Obj]:
+        """The quotas of the namespace with the object counted in; StatusError 403 where one is used up."""
+        quotas = self.store.all_of(QUOTAS, namespace_of(obj)) if kind.namespaced else []
+        return charged(kind.resource, obj, before, quotas) if quotas else []
+
+    def _charge(self, quotas: list[Obj]) -> None:
+        for quota in quotas:
+            self.store.put(QUOTAS, quota)
 
     def _must_be_free(self, kind: Kind, obj: Obj) -> None:
         if self.store.get(_ref(kind, obj)) is not None:
@@ -426,8 +439,28 @@ class Registry:
         return not any(self.store.all_of(resource, namespace) for resource in self.store.resources())
 
 
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """A registry in the hands of one program, which owns what it writes through it."""
+
+    registry: Registry
+    by: str
+
+    def perform(self, write: Write) -> None:
+        """Perform one write, or raise StatusError."""
+        self.registry.perform(signed(write, self.by))
+
+
 def _ref(kind: Kind, obj: Obj) -> Ref:
     return Ref(resource=kind.resource, namespace=namespace_of(obj), name=name_of(obj))
+
+
+def _without_owners(obj: Obj) -> Obj:
+    """The object without managedFields: who is believed about them is decided apart, and they cost time to check."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or "managedFields" not in metadata:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
 def _meaning(obj: Obj) -> Obj:
@@ -446,20 +479,3 @@ def _kept_metadata(metadata: Obj, before: Obj) -> Obj:
         if key in kept and not kept[key]:
             del kept[key]
     return kept
-
-
-def _patched(model: str, document: Obj, patch: Patch, kind: Kind) -> Obj:
-    try:
-        if patch.content_type == JSON_PATCH:
-            if not isinstance(patch.body, list):
-                raise bad_request("a JSON patch must be a list of operations")
-            return json_patch(document, patch.body)
-        if not isinstance(patch.body, dict):
-            raise bad_request(f"a patch of {kind.kind} must be an object, not {shown(patch.body)[:80]}")
-        if patch.content_type == MERGE_PATCH:
-            return merge_patch(document, patch.body)
-        return strategic_patch(model, document, patch.body)
-    except PatchError as error:
-        message = "the server rejected our request due to an error in our request"
-        causes: list[Obj] = [{"reason": "UnexpectedServerResponse", "field": "patch", "message": str(error)}]
-        raise StatusError(422, "Invalid", message, {"causes": causes}) from error

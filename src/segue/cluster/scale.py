@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from segue.cluster.kinds import Kind
 from segue.model.objects import Obj, copy_of
+
+SCALE = Kind(group="autoscaling", version="v1", plural="scales", kind="Scale", model="autoscaling_v1.Scale")
 
 
 def scale_of(obj: Obj) -> Obj:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from segue.cluster.quotas.amounts import ZERO, amounts, total
 from segue.cluster.scale import selector_text
-from segue.model.objects import Obj, condition_of, is_terminating, labels_of, name_of, seconds_of
+from segue.model.objects import Obj, condition_of, controller_of, is_terminating, labels_of, name_of, seconds_of
 
 Cells: TypeAlias = list[str | int]
 NONE, UNKNOWN, UNSET = "<none>", "<unknown>", "<unset>"
@@ -241,6 +242,19 @@ def namespace_cells(obj: Obj, now_s: float) -> Cells:
     return [obj.get("status", {}).get("phase", "Active"), age_of(obj, now_s)]
 
 
+def quota_cells(quota: Obj, now_s: float) -> Cells:
+    """Request, Limit, Age."""
+    status = quota.get("status", {})
+    told = {name: f"{name}: {(status.get('used') or {}).get(name, 0)}/{hard}" for name, hard in _hard(quota)}
+    requests = [text for name, text in told.items() if not name.startswith("limits.")]
+    limits = [text for name, text in told.items() if name.startswith("limits.")]
+    return [", ".join(requests), ", ".join(limits), age_of(quota, now_s)]
+
+
+def _hard(quota: Obj) -> list[tuple[str, str]]:
+    return sorted((quota.get("status", {}).get("hard") or {}).items())
+
+
 def config_map_cells(obj: Obj, now_s: float) -> Cells:
     """Data, Age."""
     return [len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), age_of(obj, now_s)]
@@ -261,12 +275,39 @@ def lease_cells(obj: Obj, now_s: float) -> Cells:
     return [(obj.get("spec") or {}).get("holderIdentity") or "", age_of(obj, now_s)]
 
 
+def controller_revision_cells(obj: Obj, now_s: float) -> Cells:
+    """Controller, Revision, Age."""
+    owner = controller_of(obj)
+    group = (owner or {}).get("apiVersion", "").rpartition("/")[0]
+    whose = f"{owner['kind'].lower()}{'.' + group if group else ''}/{owner['name']}" if owner else NONE
+    return [whose, obj.get("revision", 0), age_of(obj, now_s)]
+
+
 def job_cells(obj: Obj, now_s: float) -> Cells:
-    """Status, Completions, Age."""
+    """Status, Completions, Duration, Age, Containers, Images, Selector."""
     status, spec = obj.get("status", {}), obj.get("spec", {})
-    done = [one["type"] for one in status.get("conditions") or [] if one.get("status") == "True"]
-    word = next((one for one in ("Complete", "Failed", "Suspended") if one in done), "Running")
-    return [word, f"{status.get('succeeded', 0)}/{spec.get('completions', 1)}", age_of(obj, now_s)]
+    parallelism, wanted = spec.get("parallelism", 0), spec.get("completions")
+    if wanted is None:
+        wanted = f"1 of {parallelism}" if parallelism > 1 else 1
+    started, ended = status.get("startTime"), status.get("completionTime")
+    lasted = human_duration((seconds_of(ended) if ended else now_s) - seconds_of(started)) if started else ""
+    return [
+        _job_status(obj),
+        f"{status.get('succeeded', 0)}/{wanted}",
+        lasted,
+        age_of(obj, now_s),
+        *_template_cells(spec),
+        selector_text(spec.get("selector") or {}),
+    ]
+
+
+def _job_status(job: Obj) -> str:
+    conditions = job.get("status", {}).get("conditions") or []
+    true = {one["type"] for one in conditions if one.get("status") == "True"}
+    order = ["Complete", "Failed", "Terminating", "Suspended", "FailureTarget", "SuccessCriteriaMet"]
+    if is_terminating(job):
+        true.add("Terminating")
+    return next((word for word in order if word in true), "Running")
 
 
 def cron_job_cells(obj: Obj, now_s: float) -> Cells:
@@ -310,16 +351,57 @@ def volume_claim_cells(obj: Obj, now_s: float) -> Cells:
 
 
 def autoscaler_cells(obj: Obj, now_s: float) -> Cells:
-    """Reference, MinPods, MaxPods, Replicas, Age."""
+    """Reference, Targets, MinPods, MaxPods, Replicas, Age."""
     spec = obj.get("spec", {})
     target = spec.get("scaleTargetRef") or {}
     return [
         f"{target.get('kind', '')}/{target.get('name', '')}",
+        _targets(spec.get("metrics") or [], obj.get("status", {}).get("currentMetrics") or []),
         str(spec.get("minReplicas", UNSET)),
         spec.get("maxReplicas", 0),
         obj.get("status", {}).get("currentReplicas", 0),
         age_of(obj, now_s),
     ]
+
+
+def _targets(metrics: list[Obj], statuses: list[Obj]) -> str:
+    """Each metric as what is found and what is wanted; two are shown, the others counted."""
+    shown = [
+        _target_cell(metric, statuses[index] if index < len(statuses) else {}) for index, metric in enumerate(metrics)
+    ]
+    more = f" + {len(shown) - 2} more..." if len(shown) > 2 else ""
+    return (", ".join(shown[:2]) + more) if shown else NONE
+
+
+def _target_cell(metric: Obj, status: Obj) -> str:
+    key = metric["type"][:1].lower() + metric["type"][1:]
+    source: Obj = metric.get(key) or {}
+    target: Obj = source.get("target") or {}
+    current: Obj = (status.get(key) or {}).get("current") or {}
+    measured = key in {"resource", "containerResource"}
+    if measured and "averageValue" not in target:
+        share = current.get("averageUtilization")
+        found = f"{share}%" if share is not None else UNKNOWN
+        wanted = f"{target['averageUtilization']}%" if "averageUtilization" in target else "<auto>"
+    else:
+        of = "averageValue" if "averageValue" in target else "value"
+        found, wanted = current.get(of, UNKNOWN), target.get(of, UNKNOWN)
+        if key in {"object", "external"} and of == "averageValue":
+            wanted = f"{wanted} (avg)"
+    return f"{source.get('name', '')}: {found}/{wanted}" if measured else f"{found}/{wanted}"
+
+
+def pod_metrics_cells(obj: Obj, now_s: float) -> Cells:
+    """CPU, memory, window."""
+    told = [container.get("usage") or {} for container in obj.get("containers") or []]
+    summed = total(amounts(usage) for usage in told)
+    return [str(summed.get("cpu", ZERO)), str(summed.get("memory", ZERO)), obj.get("window", "")]
+
+
+def node_metrics_cells(obj: Obj, now_s: float) -> Cells:
+    """CPU, memory, window."""
+    usage = obj.get("usage") or {}
+    return [usage.get("cpu", ""), usage.get("memory", ""), obj.get("window", "")]
 
 
 def age_of(obj: Obj, now_s: float) -> str:

@@ -12,6 +12,7 @@ from segue.cluster.table_rows import (
     age_of,
     autoscaler_cells,
     config_map_cells,
+    controller_revision_cells,
     cron_job_cells,
     daemon_set_cells,
     deployment_cells,
@@ -23,7 +24,10 @@ from segue.cluster.table_rows import (
     lease_cells,
     namespace_cells,
     node_cells,
+    node_metrics_cells,
     pod_cells,
+    pod_metrics_cells,
+    quota_cells,
     replica_set_cells,
     secret_cells,
     service_account_cells,
@@ -81,19 +85,23 @@ _LAYOUTS: dict[str, Layout] = {
     "endpoints": _layout("Endpoints | Age", endpoints_cells),
     "nodes": _layout(_NODE_COLUMNS, node_cells),
     "namespaces": _layout("Status | Age", namespace_cells),
+    "resourcequotas": _layout("Request | Limit | Age", quota_cells),
     "configmaps": _layout("Data# | Age", config_map_cells),
     "secrets": _layout("Type | Data# | Age", secret_cells),
     "serviceaccounts": _layout("Secrets# | Age", service_account_cells),
     "leases.coordination.k8s.io": _layout("Holder | Age", lease_cells),
-    "jobs.batch": _layout("Status | Completions | Age", job_cells),
+    "jobs.batch": _layout("Status | Completions | Duration | Age | +Containers | +Images | +Selector", job_cells),
+    "controllerrevisions.apps": _layout("Controller | Revision# | Age", controller_revision_cells),
     "cronjobs.batch": _layout("Schedule | Timezone | Suspend | Active# | Last Schedule | Age", cron_job_cells),
     "ingresses.networking.k8s.io": _layout("Class | Hosts | Address | Ports | Age", ingress_cells),
     "persistentvolumeclaims": _layout(
         "Status | Volume | Capacity | Access Modes | StorageClass | Age", volume_claim_cells
     ),
     "horizontalpodautoscalers.autoscaling": _layout(
-        "Reference | MinPods | MaxPods# | Replicas# | Age", autoscaler_cells
+        "Reference | Targets | MinPods | MaxPods | Replicas | Age", autoscaler_cells
     ),
+    "pods.metrics.k8s.io": _layout("cpu | memory | Window", pod_metrics_cells),
+    "nodes.metrics.k8s.io": _layout("cpu | memory | Window", node_metrics_cells),
 }
 # Events alone have no name column in front: the name is wide.
 _EVENT_COLUMNS: tuple[tuple[str, str, int], ...] = (

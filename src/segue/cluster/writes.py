@@ -5,7 +5,7 @@ Rule: a controller returns writes and never performs one, so that the same contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from segue.cluster.deletion import Propagation
@@ -14,10 +14,14 @@ from segue.model.objects import Obj, Ref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Create:
-    """Create `obj`; AlreadyExists is not an error of the controller (it looks again)."""
+    """Create `obj`; AlreadyExists is not an error of the controller (it looks again).
+
+    `by` will own what is written (metadata.managedFields); who performs a controller's writes signs them.
+    """
 
     resource: str
     obj: Obj
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,16 @@ class Update:
     resource: str
     obj: Obj
     status: bool = False
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescale:
+    """Write the scale subresource of a workload; guarded by the resourceVersion in `scale` where there is one."""
+
+    resource: str
+    scale: Obj
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,7 @@ class Delete:
     uid: str = ""
     grace_s: int | None = None
     propagation: Propagation = "Background"
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +66,20 @@ class Say:
     component: str
 
 
-Write: TypeAlias = Create | Update | Delete | Say
+Write: TypeAlias = Create | Update | Rescale | Delete | Say
+
+
+def signed(write: Write, by: str) -> Write:
+    """The write with the name of who will own what it writes."""
+    match write:
+        case Create():
+            return Create(resource=write.resource, obj=write.obj, by=by)
+        case Update():
+            return Update(resource=write.resource, obj=write.obj, status=write.status, by=by)
+        case Rescale() | Delete():
+            return replace(write, by=by)
+        case _:
+            return write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,21 +6,30 @@ Rule: everything is looked at and tried out before the first write.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from segue.drain.judge import Policy
+from segue.drive import superseding
 from segue.drive.around import with_conflicts
 from segue.drive.flow import Flow, Progress, ask, body_of, get
+from segue.drive.groups import Member, abort_together, as_member, group_of, release_together
 from segue.drive.loop import Decide, Drive, Outcome
+from segue.drive.natives import NativeProposal, propose_natives, release_natives
 from segue.drive.observe import Observer
 from segue.drive.owner import owner_of_pod
+from segue.drive.pinned_config import drop_copies, own_copies
 from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
+from segue.drive.superseding import hand_over, inheriting, is_superseded
 from segue.model.errors import Conflict, ManifestError, Refused
 from segue.model.manifest import Document
+from segue.model.natives import RELEASED
 from segue.model.objects import Obj, copy_of, rfc3339
-from segue.model.workloads import Deployment, ReplicaSet
+from segue.model.workloads import RESTARTED_AT, Deployment, ReplicaSet
+from segue.release import config_pins
 from segue.release.abort import decide_abort
 from segue.release.actions import PURPOSE
+from segue.release.beside import Beside
 from segue.release.decision import Stopped
 from segue.release.first import decide_first
 from segue.release.memory import RAMPED, Memory
@@ -30,8 +39,6 @@ from segue.release.retiring import decide_retire
 from segue.release.scaling import decide_scale
 from segue.release.snapshot import Snapshot
 from segue.release.strategies import decide
-
-RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # as kubectl rollout restart stamps a template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +50,18 @@ class Driver:
     approach: Approach = field(default_factory=Approach)
     sampler_image: str = ""  # what looks into old pods that have no shell
 
-    def observer(self, namespace: str, name: str) -> Observer:
-        """Eyes on one Deployment."""
-        return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone)
+    def observer(self, namespace: str, name: str, beside: Beside | None = None) -> Observer:
+        """Eyes on one Deployment, or on two side by side."""
+        return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone, beside=beside)
 
-    def drive(self, observer: Observer, decide: Decide) -> Flow[Outcome]:
-        """One run over one Deployment."""
-        run = Drive(observer=observer, decide=decide, policy=self.approach.policy, sampler_image=self.sampler_image)
-        return run.run()
+    def drive(self, observer: Observer, decide: Decide, policy: Policy | None = None) -> Flow[Outcome]:
+        """One run over one Deployment. `policy`: the plan's, where there is one."""
+        policy = policy or self.approach.policy
+        run = Drive(observer=observer, decide=decide, policy=policy, sampler_image=self.sampler_image)
+        outcome = yield from run.run()
+        if outcome.goes_on and outcome.newest is not None:
+            yield from own_copies(observer.namespace, outcome.newest)
+        return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,8 @@ class Proposal:
     plan: Plan | None
     note: str = ""
     resumes: bool = False
+    supersedes: bool = False  # another one serves its new version and has only drains left: this one takes them over
+    beside: Beside | None = None  # it is a Deployment of its own for each version
     takes_back: bool = False  # a release of another template stopped before it served: that is taken back first
 
 
@@ -72,33 +85,60 @@ class Preparation:
 
     deployments: tuple[Proposal, ...]
     others: tuple[tuple[Placed, Obj | None, Obj], ...]
+    natives: tuple[NativeProposal, ...] = ()
 
 
 def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> Flow[Preparation]:
     """Try everything out and plan; raises what is wrong before anything is changed."""
+    documents = config_pins.pinned(documents) if driver.approach.pins_config else documents
     placed = yield from locate(documents, namespace)
-    if not any(document.kind == "Deployment" for document in documents):
+    if not any(document.kind in RELEASED for document in documents):
         kinds = ", ".join(sorted({document.kind for document in documents}))
         raise ManifestError(
-            f"there is no Deployment in it (only {kinds})",
+            f"there is no {', '.join(RELEASED)} in it (only {kinds})",
             place=documents[0].place("kind"),
-            remedy="segue releases Deployments; give it the file that has one",
+            remedy="segue releases these; give it the file that has one",
         )
     tried: list[tuple[Placed, Obj | None, Obj]] = []
     for one in placed:
         live, wanted = yield from try_out(one)
         tried.append((one, live, wanted))
-    templates = [wanted["spec"]["template"] for one, _, wanted in tried if one.document.kind == "Deployment"]
+    templates = [wanted["spec"]["template"] for one, _, wanted in tried if one.document.kind in RELEASED]
     for one, live, _ in tried:
         if one.document.kind == "Service":
             _, (pods,) = yield from ask(get(f"/api/v1/namespaces/{one.namespace}/pods"))
             check_service(one, live, templates, list(body_of(pods, "listing pods").get("items") or []))
+    natives = yield from propose_natives(tried, driver)
+    if driver.approach.together:
+        names = tuple(one.document.name for one, _, _ in tried if one.document.kind == "Deployment")
+        driver = as_member(driver, names)
+    changed = {
+        (one.document.kind, one.document.name)
+        for one, live, wanted in tried
+        if live is not None and one.document.kind in config_pins.KINDS and _plain(live) != _plain(wanted)
+    }
     proposals = []
     for one, live, wanted in tried:
         if one.document.kind == "Deployment":
-            proposals.append((yield from _propose(one, live, wanted, driver)))
-    others = tuple(row for row in tried if row[0].document.kind != "Deployment")
-    return Preparation(deployments=tuple(proposals), others=others)
+            proposal = yield from _propose(one, live, wanted, driver)
+            proposals.append(_warned(proposal, changed))
+    others = tuple(row for row in tried if row[0].document.kind not in RELEASED)
+    return Preparation(deployments=tuple(proposals), others=others, natives=natives)
+
+
+def _warned(proposal: Proposal, changed: set[tuple[str, str]]) -> Proposal:
+    """With a warning of configuration that changes under the pods of both versions."""
+    plan = proposal.plan
+    if plan is None or proposal.resumes:
+        return proposal
+    old = Deployment(obj=proposal.live or {}).template
+    read = sorted(changed & config_pins.references(old))
+    said = tuple(
+        f"{kind} {name} changes in place: pods of both versions see it, and no undo brings it back; --pin-config "
+        "gives each version its own copy"
+        for kind, name in read
+    )
+    return replace(proposal, plan=replace(plan, warnings=(*plan.warnings, *said)))
 
 
 def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> Flow[Proposal]:
@@ -111,7 +151,9 @@ def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> F
     if _is_stranded(snapshot, memory, target):
         note = "the release that stopped there is taken back first: its pods never served"
         return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=note, takes_back=True)
-    _check_free(snapshot, memory, target, driver.approach)
+    if is_superseded(snapshot, target):
+        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=superseding.NOTE, supersedes=True)
+    check_free(snapshot, memory, target, driver.approach)
     if memory is not None:
         plan = resume_plan(target, snapshot, memory, driver.approach)
         return Proposal(placed=placed, live=live, wanted=wanted, plan=plan, note="it goes on", resumes=True)
@@ -135,7 +177,7 @@ def _is_stranded(snapshot: Snapshot, memory: Memory | None, target: Target) -> b
     return memory.serving == "old" and not memory.switched
 
 
-def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target, approach: Approach) -> None:
+def check_free(snapshot: Snapshot, memory: Memory | None, target: Target, approach: Approach) -> None:
     """Nobody else drives, and what is under way is this very release."""
     name = snapshot.deployment.name
     if snapshot.held_by:
@@ -171,20 +213,54 @@ def _check_free(snapshot: Snapshot, memory: Memory | None, target: Target, appro
 
 
 def release(preparation: Preparation, driver: Driver) -> Flow[tuple[Outcome, ...]]:
-    """Perform what was prepared: other objects first, then one Deployment after the other."""
+    """Perform what was prepared: other objects first, then one Deployment after the other, or all together."""
     for placed, live, wanted in preparation.others:
         yield from _put_other(placed, live, wanted)
-    outcomes: list[Outcome] = []
-    for proposal in preparation.deployments:
-        if proposal.takes_back:
+    if driver.approach.together and len(preparation.deployments) > 1:
+        members = [_member(proposal.placed) for proposal in preparation.deployments]
+        return (yield from release_together(members, driver))
+    outcomes = list((yield from release_natives(preparation.natives, driver)))
+    for proposal in preparation.deployments if all(one.goes_on for one in outcomes) else ():
+        driving = driver
+        if proposal.takes_back or proposal.supersedes:
             placed = proposal.placed
-            outcomes.append((yield from abort(placed.namespace, placed.document.name, driver)))
-            if isinstance(outcomes[-1].end, Stopped):
+            cleared, driving = yield from _make_way(proposal, driver)
+            outcomes.append(cleared)
+            if isinstance(cleared.end, Stopped):
                 break
             live, wanted = yield from try_out(placed)
-            proposal = yield from _propose(placed, live, wanted, driver)  # noqa: PLW2901 - what is there now counts
-        outcomes.append((yield from _release_one(proposal, driver)))
+            proposal = yield from _propose(placed, live, wanted, driving)  # noqa: PLW2901 - what is there now counts
+        outcomes.append((yield from _release_one(proposal, driving)))
     return tuple(outcomes)
+
+
+def _member(placed: Placed) -> Member:
+    """One of a group: what there is is looked at anew each time, for it goes on from wherever it stands."""
+    name = placed.document.name
+
+    def again(driver: Driver) -> Flow[Outcome]:
+        live, wanted = yield from try_out(placed)
+        proposal = yield from _propose(placed, live, wanted, driver)
+        outcomes = yield from release(Preparation(deployments=(proposal,), others=()), driver)
+        return outcomes[-1]
+
+    return Member(namespace=placed.namespace, name=name, release=again, abort=partial(abort, placed.namespace, name))
+
+
+def _make_way(proposal: Proposal, driver: Driver) -> Flow[tuple[Outcome, Driver]]:
+    """End what is under way: back where it has not switched, else forward; and who drives what comes next."""
+    namespace, name = proposal.placed.namespace, proposal.placed.document.name
+    if proposal.takes_back:
+        return (yield from abort(namespace, name, driver)), driver
+    snapshot = yield from driver.observer(namespace, name).observe()
+    return (yield from _superseded(snapshot, driver))
+
+
+def _superseded(snapshot: Snapshot, driver: Driver) -> Flow[tuple[Outcome, Driver]]:
+    assert snapshot.memory is not None, "there is something to supersede"
+    yield Progress(because=superseding.NOTE)
+    outcome = yield from hand_over(snapshot, driver)
+    return outcome, replace(driver, approach=inheriting(driver.approach, snapshot.memory))
 
 
 def _put_other(placed: Placed, live: Obj | None, wanted: Obj) -> Flow[None]:
@@ -209,9 +285,11 @@ def _plain(obj: Obj) -> Obj:
 
 def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
     placed = proposal.placed
-    observer = driver.observer(placed.namespace, placed.document.name)
+    observer = driver.observer(placed.namespace, placed.document.name, proposal.beside)
     if proposal.plan is not None:
-        outcome = yield from driver.drive(observer, partial(decide, proposal.plan))
+        outcome = yield from driver.drive(observer, partial(decide, proposal.plan), proposal.plan.policy)
+        if isinstance(outcome.end, Stopped):
+            yield from _drop_given_up(observer, proposal.plan.target.template)
         return (yield from _then_shrink(proposal, outcome, driver))
     if proposal.live is None:
         yield Progress(because=proposal.note, action=f"create Deployment {placed.document.name}")
@@ -234,6 +312,13 @@ def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
     if not empty and replicas != deployment.replicas:
         return (yield from scale(placed.namespace, deployment.name, replicas, driver))
     return (yield from _until_ready(observer, driver))
+
+
+def _drop_given_up(observer: Observer, template: Obj) -> Flow[None]:
+    """The copies of configuration of a version that was taken back."""
+    snapshot = yield from observer.observe()
+    if snapshot.memory is None and snapshot.deployment.template != template:
+        yield from drop_copies(observer.namespace, template, snapshot.deployment.template)
 
 
 def _then_shrink(proposal: Proposal, outcome: Outcome, driver: Driver) -> Flow[Outcome]:
@@ -263,12 +348,18 @@ def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flo
     target = Target(kind="undo", template=template, after=_settings(snapshot.deployment), metadata={})
     if memory is not None and memory.kind == "undo":
         target = Target(kind="undo", template=template, after=memory.after, metadata={})
-    _check_free(snapshot, memory, target, driver.approach)
+    if is_superseded(snapshot, target):
+        handed_over, driver = yield from _superseded(snapshot, driver)
+        if isinstance(handed_over.end, Stopped):
+            return handed_over
+        snapshot = yield from observer.observe()
+        memory = snapshot.memory
+    check_free(snapshot, memory, target, driver.approach)
     if memory is not None:
         plan = resume_plan(target, snapshot, memory, driver.approach)
     else:
         plan = yield from with_conflicts(make_plan(target, snapshot, driver.approach), snapshot)
-    return (yield from driver.drive(observer, partial(decide, plan)))
+    return (yield from driver.drive(observer, partial(decide, plan), plan.policy))
 
 
 def restart(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
@@ -286,14 +377,14 @@ def restart(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     deployment = snapshot.deployment
     after = memory.after if memory is not None and memory.kind == "restart" else _settings(deployment)
     target = Target(kind="restart", template=_restarted(snapshot, memory), after=after, metadata={})
-    _check_free(snapshot, memory, target, driver.approach)
+    check_free(snapshot, memory, target, driver.approach)
     if memory is not None:
         plan = resume_plan(target, snapshot, memory, driver.approach)
     elif deployment.replicas == 0:
         raise Refused(f"Deployment {name} has no pods to restart", remedy=f"segue scale {name} N brings some")
     else:
         plan = yield from with_conflicts(make_plan(target, snapshot, driver.approach), snapshot)
-    return (yield from driver.drive(observer, partial(decide, plan)))
+    return (yield from driver.drive(observer, partial(decide, plan), plan.policy))
 
 
 def _restarted(snapshot: Snapshot, memory: Memory | None) -> Obj:
@@ -383,4 +474,18 @@ def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     memory = snapshot.memory or Memory(id="", kind="release", digest="", begun_s=0.0)
     target = Target(kind=memory.kind, template=snapshot.deployment.template, after=memory.after, metadata={})
     plan = resume_plan(target, snapshot, memory, driver.approach)
-    return (yield from driver.drive(observer, partial(decide_abort, plan)))
+    outcome = yield from driver.drive(observer, partial(decide_abort, plan), plan.policy)
+    yield from _drop_given_up(observer, snapshot.deployment.template)
+    return outcome
+
+
+def abort_group(namespace: str, name: str, driver: Driver) -> Flow[tuple[Outcome, ...]]:
+    """Take back a release with all that is released together with it."""
+    names = yield from group_of(namespace, name, driver)
+    if len(names) == 1:
+        return ((yield from abort(namespace, name, driver)),)
+    ways = [partial(abort, namespace, one) for one in names]
+    members = [
+        Member(namespace=namespace, name=one, release=way, abort=way) for one, way in zip(names, ways, strict=True)
+    ]
+    return (yield from abort_together(members, driver))

@@ -261,7 +261,7 @@ def _will_end(pod: Pod, snapshot: Snapshot) -> bool:
     memory = snapshot.memory
     if memory is None:
         return False
-    if memory.keeps_version:
+    if memory.keeps_version or pod.orphaned:
         return pod.orphaned
     if memory.aborting:
         return memory.switched and pod.pod_hash == memory.new_hash

@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+from segue.analysis.values import Analysis, Hook, Sample
 from segue.drain.samples import ProcText
 from segue.model.errors import ClusterUnreachable, Forbidden, StatusError
 from segue.model.http import ApiRequest, ApiResponse
@@ -45,10 +46,23 @@ class ReadPods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The user's own command: begun where it does not run; how it ended, once it has. `facts` are its environment."""
+    """The user's own check: begun where it does not run; how it ended, once it has. `facts` are its environment."""
 
-    command: str
+    hook: Hook
     facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What the sources of an analysis have said since this stage was first asked for; without one they are let go.
+
+    `old_facts` are the same of the old version, for what compares.
+    """
+
+    analysis: Analysis | None
+    stage: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)
+    old_facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +90,10 @@ class Answer:
     responses: tuple[ApiResponse, ...] = ()
     texts: Mapping[str, ProcText | str] = field(default_factory=dict)
     checked: Checked | None = None  # None while it runs
+    samples: Mapping[str, Sample] = field(default_factory=dict)  # by the name of the metric
 
 
-Ask: TypeAlias = Calls | ReadPods | Check | Sleep | Progress
+Ask: TypeAlias = Calls | ReadPods | Check | Measure | Sleep | Progress
 Flow: TypeAlias = Generator[Ask, Answer, T]
 
 

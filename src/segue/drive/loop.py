@@ -7,18 +7,20 @@ Rule 3: the memory is in the cluster. This loop may die anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TypeAlias
 
 from segue.drain.judge import Policy
 from segue.drive.evidence import Collector
-from segue.drive.flow import Check, Flow, Progress, Sleep, ask, error_of, get
+from segue.drive.flow import Flow, Progress, Sleep, ask, error_of, get
 from segue.drive.journal import ActionEntry, Journal
 from segue.drive.observe import Observer
+from segue.drive.trying import measure, run_check
 from segue.model.http import ApiResponse
-from segue.model.workloads import Pod, lasting
-from segue.release.actions import Action, DropLease, EndSet, Orphan, Point, TakeLease
+from segue.model.workloads import Pod, ReplicaSet, lasting
+from segue.release.actions import Action, DropLease, EndPod, EndSet, Orphan, Point, Select, TakeLease
 from segue.release.decision import Decision, Done, End, Stopped
 from segue.release.entry import take_lease
 from segue.release.memory import RAMPED, Memory
@@ -42,6 +44,7 @@ class Outcome:
     journal: Journal
     began_s: float
     ended_s: float
+    newest: ReplicaSet | None = None  # whose template the Deployment has at the end
 
     @property
     def goes_on(self) -> bool:
@@ -61,6 +64,7 @@ class Drive:
     refused_in_a_row: int = 0
     said: str = ""
     now_s: float = 0.0
+    measuring: bool = False
 
     def run(self) -> Flow[Outcome]:
         """Until the end."""
@@ -73,8 +77,6 @@ class Drive:
         snapshot = yield from self.observer.observe()
         began_s = snapshot.now_s
         while True:
-            if snapshot.memory is not None and snapshot.memory.strategy == "handover":
-                collector.policy = replace(self.policy, keeps_idle=True)
             decision = self.decide(snapshot, snapshot.memory)
             yield from self._say(decision, snapshot)
             accepted = yield from self._perform(decision, snapshot)
@@ -84,33 +86,22 @@ class Drive:
                     yield from self._let_go(snapshot)
                     end = yield from self._with_events(end, snapshot)
                 ended_s = self.journal.actions[-1].ended_s if self.journal.actions else snapshot.now_s
-                return Outcome(end=end, journal=self.journal, began_s=began_s, ended_s=ended_s)
-            if decision.check:
-                yield from self._check(decision.check, decision.barrier, snapshot)
+                return Outcome(end=end, journal=self.journal, began_s=began_s, ended_s=ended_s, newest=snapshot.newest)
+            yield from self._try(decision, snapshot)
             if accepted and not decision.actions:
                 snapshot = yield from self._wait(decision, snapshot, collector)
             else:
                 yield from self._settle(accepted)
                 snapshot = yield from self._look(snapshot, collector)
 
-    def _check(self, command: str, because: str, snapshot: Snapshot) -> Flow[None]:
-        """Run the user's check, or see how it has ended."""
-        answer = yield Check(command=command, facts=_facts(snapshot))
-        if answer.checked is not None:
-            stage = snapshot.memory.passed if snapshot.memory is not None else 0
-            self.observer.checked = replace(answer.checked, stage=stage)
-            said = "passed" if answer.checked.passed else "failed"
-            self.journal.actions.append(
-                ActionEntry(
-                    at_s=snapshot.now_s,
-                    ended_s=answer.now_s,
-                    action=f"run the check: {command}",
-                    because=because,
-                    barrier="",
-                    evidence=f"{said} ({answer.checked.said})",
-                )
-            )
-            yield Progress(because=answer.checked.said, action=f"the check has {said}")
+    def _try(self, decision: Decision, snapshot: Snapshot) -> Flow[None]:
+        """Run the user's check, or measure, where that is decided; what came of it is in the next snapshot."""
+        if decision.check is not None:
+            entry = yield from run_check(self.observer, decision.check, decision.barrier, snapshot)
+            self.journal.actions.extend(entry)
+        if decision.measures is not None or self.measuring:
+            yield from measure(self.observer, decision.measures, snapshot)
+            self.measuring = decision.measures is not None
 
     def _settle(self, accepted: bool) -> Flow[None]:
         if not accepted:
@@ -123,24 +114,30 @@ class Drive:
 
     def _perform(self, decision: Decision, snapshot: Snapshot) -> Flow[bool]:
         """Perform the actions in order; False where one was refused (the rest is not tried)."""
-        for action in decision.actions:
-            now_s, accepted = yield from self._one(action, snapshot, decision)
-            if not accepted:
+        for actions in _batches(decision.actions):
+            now_s, responses = yield from ask(*(request_of(action) for action in actions))
+            refused = False
+            for action, response in zip(actions, responses, strict=True):
+                accepted = yield from self._answered(action, response, now_s, snapshot, decision)
+                refused = refused or not accepted
+            if refused:
                 return False
-            if isinstance(action, (Point, Orphan)):
+            if isinstance(actions[0], (Point, Select, Orphan)):
                 # What was quiet before proves nothing now: a pin that somebody took away had let traffic in again.
                 self.observer.drain_began_s, self.observer.evidence = now_s, {}
         for drained in decision.drained:
             self.journal.end(drained, self.journal.actions[-1].ended_s)
         return True
 
-    def _one(self, action: Action, snapshot: Snapshot, decision: Decision) -> Flow[tuple[float, bool]]:
-        began_s, (response,) = yield from ask(request_of(action))
+    def _answered(
+        self, action: Action, response: ApiResponse, now_s: float, snapshot: Snapshot, decision: Decision
+    ) -> Flow[bool]:
+        """Take note of an action's answer; whether it was accepted."""
         if isinstance(action, EndSet) and response.code == 403:  # who may not do that, keeps one more revision
-            return began_s, True
+            return True
         if response.code >= 400 and not (isinstance(action, (DropLease, EndSet)) and response.code == 404):
             self._refused(action, response)
-            return began_s, False
+            return False
         self.refused_in_a_row = 0
         if not isinstance(action, TakeLease) or not snapshot.mine:
             # Told once it has been accepted: one that met a conflict is tried, and would be told, again.
@@ -149,19 +146,19 @@ class Drive:
             self.journal.actions.append(
                 ActionEntry(
                     at_s=snapshot.now_s,
-                    ended_s=began_s,
+                    ended_s=now_s,
                     action=describe(action),
                     because=decision.because,
                     barrier=decision.barrier,
                     evidence=evidence,
                 )
             )
-        return began_s, True
+        return True
 
     def _refused(self, action: Action, response: ApiResponse) -> None:
         """News (somebody changed the object, or it is gone), or a refusal that no second look can change."""
         self.refused_in_a_row += 1
-        if not _is_news(response) or self.refused_in_a_row > REFUSED_IN_A_ROW_MAX:
+        if not is_news(response) or self.refused_in_a_row > REFUSED_IN_A_ROW_MAX:
             raise error_of(response, describe(action))
 
     def _let_go(self, snapshot: Snapshot) -> Flow[None]:
@@ -215,27 +212,24 @@ class Drive:
         return snapshot
 
 
-def _facts(snapshot: Snapshot) -> dict[str, str]:
-    """What a check may want to know, as its environment."""
-    memory, new = snapshot.memory, snapshot.newest
-    pods = snapshot.ready_of(new.pod_hash) if new is not None else ()
-    return {
-        "SEGUE_NAMESPACE": snapshot.deployment.namespace,
-        "SEGUE_DEPLOYMENT": snapshot.deployment.name,
-        "SEGUE_VERSION": new.pod_hash if new is not None else "",
-        "SEGUE_PREVIEW": memory.preview if memory is not None else "",
-        "SEGUE_PODS": " ".join(pod.name for pod in pods),
-        "SEGUE_POD_IPS": " ".join(pod.ip for pod in pods),
-    }
-
-
 def _is_told(text: str, message: str) -> bool:
     """Whether a message has an event's words, without its reason or what it says of itself before them."""
     inner = text.partition(": ")[2]
     return inner in message or (inner.partition(": ")[2] or inner) in message
 
 
-def _is_news(response: ApiResponse) -> bool:
+def _batches(actions: Sequence[Action]) -> Iterator[tuple[Action, ...]]:
+    """What may be asked side by side: the pods of one decision, among each other. All else keeps its order."""
+    for kind, group in groupby(actions, key=type):
+        batch = tuple(group)
+        if kind in {Orphan, EndPod}:
+            yield batch
+        else:
+            yield from ((one,) for one in batch)
+
+
+def is_news(response: ApiResponse) -> bool:
+    """Whether a refusal only says that somebody was there before."""
     if response.code in {404, 409}:
         return True
     # A JSON patch whose `test` fails is answered 422 without saying more than this.
@@ -251,7 +245,8 @@ def _watched(snapshot: Snapshot, drains: str) -> tuple[Pod, ...]:
     if memory is not None and memory.old_hash:
         back = memory.aborting and (memory.serving == "new" or memory.strategy in RAMPED)
         leaving = memory.new_hash if back and memory.new_hash else memory.old_hash
-        return tuple(pod for pod in snapshot.pods_of(leaving) if pod.alive)
+        # What an earlier run took out of traffic is of any version; nobody else watches it.
+        return tuple(pod for pod in snapshot.pods if pod.alive and (pod.orphaned or pod.pod_hash == leaving))
     return tuple(pod for pod in snapshot.pods if pod.alive)
 
 

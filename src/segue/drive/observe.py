@@ -6,17 +6,19 @@ Rule: it reads and never writes; what it could not read is an error, never an em
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from segue.drain.judge import Evidence
 from segue.drive.flow import Flow, ask, body_of, get
+from segue.drive.pair import PairEyes, find_beside
 from segue.model.errors import StatusError
 from segue.model.http import ApiResponse
 from segue.model.objects import Obj
 from segue.model.services import Endpoint, Service, endpoints_of
 from segue.model.workloads import ORPHAN_OF, Deployment, Lease, Pod, ReplicaSet
+from segue.release.beside import Beside
 from segue.release.memory import memory_of
-from segue.release.snapshot import Checked, Snapshot
+from segue.release.snapshot import Checked, Measured, Snapshot
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,9 +35,16 @@ class Observer:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     drain_began_s: float | None = None
     checked: Checked | None = None
+    measured: Measured | None = None
+    beside: Beside | None = None  # known to whoever plans it; else what is under way tells
+    pair: PairEyes | None = None
 
     def observe(self) -> Flow[Snapshot]:
-        """The cluster now."""
+        """The cluster now; both Deployments where this name is of two that a release goes between."""
+        if self.pair is None and not self.selector_query:
+            self.look_at(self.beside or (yield from find_beside(self.namespace, self.name)))
+        if self.pair is not None:
+            return (yield from self._observe_pair(self.pair))
         if not self.selector_query:
             _, (found,) = yield from ask(get(self._apps("deployments", self.name)))
             deployment = Deployment(obj=self._deployment(found))
@@ -74,6 +83,25 @@ class Observer:
             return (yield from self.observe())
         return self._snapshot(now_s, deployment, sets, responses, slices)
 
+    def look_at(self, found: Beside | str) -> None:
+        """Look at two Deployments from now on, by their app's name, or at the one of this name."""
+        if isinstance(found, Beside):
+            self.name = found.app
+            self.pair = PairEyes(namespace=self.namespace, beside=found)
+        else:
+            self.name = found
+
+    def _observe_pair(self, eyes: PairEyes) -> Flow[Snapshot]:
+        pair = yield from eyes.look(self.me)
+        return replace(
+            pair,
+            holder_gone=pair.lease is not None and self.holder_is_gone(pair.lease.holder),
+            evidence=self.evidence,
+            checked=self.checked,
+            measured=self.measured,
+            drain_began_s=self.drain_began_s,
+        )
+
     def _snapshot(
         self,
         now_s: float,
@@ -101,6 +129,7 @@ class Observer:
             holder_gone=lease is not None and self.holder_is_gone(lease.holder),
             evidence=self.evidence,
             checked=self.checked,
+            measured=self.measured,
             drain_began_s=self.drain_began_s,
         )
 

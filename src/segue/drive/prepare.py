@@ -1,7 +1,7 @@
 """From documents to targets: every document is tried on the server (dry run, strict) before anything is changed.
 
 Rule 1: a fault of the manifest is a ManifestError at its file and line, in the server's own words.
-Rule 2: a Deployment's template is replaced as a whole: what runs is what the manifest says.
+Rule 2: a workload's template is replaced as a whole: what runs is what the manifest says.
 Rule 3: other objects are merged in; a Service that would move traffic by itself is refused.
 """
 
@@ -15,12 +15,13 @@ from segue.drive.flow import Flow, ask, body_of, error_of, get
 from segue.model.errors import ManifestError, Place, Refused, SegueError, StatusError
 from segue.model.http import JSON_PATCH, MERGE_PATCH, NO_SUCH_IMAGE, STRATEGIC_PATCH, ApiRequest, ApiResponse
 from segue.model.manifest import Document
-from segue.model.objects import Obj, annotations_of, copy_of, labels_of, selects
+from segue.model.natives import RELEASED
+from segue.model.objects import Obj, annotations_of, copy_of, labels_of, namespace_of, selects
 from segue.model.workloads import HASH_LABEL, Deployment
 from segue.release.actions import SETTINGS
 from segue.release.memory import memory_of
 from segue.release.plan import Target
-from segue.release.requests import patch_deployment
+from segue.release.requests import patch_workload
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _QUOTED_FIELD = re.compile(r'(?:unknown|duplicate) field "([^"]+)"')
@@ -142,8 +143,8 @@ def try_out(placed: Placed) -> Flow[tuple[Obj | None, Obj]]:
     live = None if found.code == 404 else body_of(found, placed.path)
     if live is None:
         request = creation(placed, dry_run=True)
-    elif placed.document.kind == "Deployment":
-        request = _whole(Deployment(obj=live), placed.document)
+    elif placed.document.kind in RELEASED:
+        request = _whole(live, placed.document)
     else:
         request = merging(placed, dry_run=True)
     _, (answer,) = yield from ask(request)
@@ -156,24 +157,24 @@ def try_out(placed: Placed) -> Flow[tuple[Obj | None, Obj]]:
     return live, answer.body
 
 
-def _changes(live: Deployment, document: Document) -> Obj:
+def changes_of(live: Obj, document: Document) -> Obj:
     """Spec fields the manifest sets, and (as None) those it set when kubectl applied it last and no longer does."""
     spec: Obj = dict(document.obj.get("spec") or {})
     if document.from_running:
         return spec
     try:
-        applied = json.loads(annotations_of(live.obj).get(LAST_APPLIED, "{}"))
+        applied = json.loads(annotations_of(live).get(LAST_APPLIED, "{}"))
     except ValueError:
         applied = {}
     dropped = set(applied.get("spec") or {}) - set(spec) - {"replicas"}
     return {**spec, **dict.fromkeys(dropped)}
 
 
-def _whole(live: Deployment, document: Document) -> ApiRequest:
-    manifest = document.obj
-    request = patch_deployment(
-        live, _changes(live, document), labels=labels_of(manifest), annotations=annotations_of(manifest)
-    )
+def _whole(live: Obj, document: Document) -> ApiRequest:
+    manifest, plural = document.obj, RELEASED[document.kind]
+    changes = changes_of(live, document)
+    labels, annotations = labels_of(manifest), annotations_of(manifest)
+    request = patch_workload(live, plural, changes, labels=labels, annotations=annotations)
     assert isinstance(request.body, list)
     return ApiRequest(
         method="PATCH",
@@ -186,18 +187,23 @@ def _whole(live: Deployment, document: Document) -> ApiRequest:
 
 def target_of(document: Document, live: Deployment, wanted: Obj) -> Target:
     """What a release of this document is to reach; `wanted` is the server's answer to the dry run."""
-    changes = _changes(live, document)
+    changes = changes_of(live.obj, document)
     memory = memory_of(live.annotations)
     after = {key: wanted["spec"].get(key) for key in {*SETTINGS, *changes} - {"template", "selector"}}
-    annotations: Obj = dict(annotations_of(document.obj))
-    if LAST_APPLIED in live.annotations and not document.from_running:
-        annotations[LAST_APPLIED] = _as_applied(document.obj, live.namespace)
     return Target(
         kind="release",
         template=wanted["spec"]["template"],
         after=memory.after if memory is not None and memory.kind == "release" else after,
-        metadata={"labels": labels_of(document.obj), "annotations": annotations},
+        metadata=metadata_of(document, live.obj),
     )
+
+
+def metadata_of(document: Document, live: Obj) -> Obj:
+    """Labels and annotations that the document brings, with what kubectl apply would have noted."""
+    annotations: Obj = dict(annotations_of(document.obj))
+    if LAST_APPLIED in annotations_of(live) and not document.from_running:
+        annotations[LAST_APPLIED] = _as_applied(document.obj, namespace_of(live))
+    return {"labels": labels_of(document.obj), "annotations": annotations}
 
 
 def _as_applied(manifest: Obj, namespace: str) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from segue.drive.flow import Flow, ask, body_of, get
 from segue.drive.observe import Observer
+from segue.drive.standing_beside import sides_of
 from segue.model.objects import Obj, name_of, rfc3339
 from segue.model.workloads import CHANGE_CAUSE
+from segue.release.beside import Pair
 from segue.release.memory import RAMPED, Memory
 from segue.release.snapshot import Snapshot
 
@@ -26,11 +28,12 @@ class Standing:
     services: tuple[str, ...]
     driven_by: str = ""
     since_s: float | None = None
+    kind: str = "Deployment"
 
     def as_obj(self) -> Obj:
         """For machines."""
         return {
-            "deployment": self.name,
+            self.kind.lower(): self.name,
             "replicas": self.replicas,
             "ready": self.ready,
             "version": self.version,
@@ -55,7 +58,8 @@ def standings(namespace: str, me: str, holder_is_gone: Callable[[str], bool]) ->
     rows: list[Standing] = []
     for obj in body_of(found, "listing Deployments").get("items") or []:
         row = yield from standing(namespace, name_of(obj), me, holder_is_gone)
-        rows.append(row)
+        if all(row.name != one.name for one in rows):  # two side by side are told of together
+            rows.append(row)
     return tuple(rows)
 
 
@@ -77,7 +81,33 @@ def revisions(namespace: str, name: str, me: str, holder_is_gone: Callable[[str]
     ]
 
 
+def _standing_of_two(pair: Pair) -> Standing:
+    sides, memory = sides_of(pair), pair.memory
+    return Standing(
+        name=pair.beside.app if memory is not None else pair.deployment.name,
+        replicas=sides.replicas,
+        ready=sides.ready,
+        version=sides.version,
+        state=_state(pair, memory, sides.phase),
+        versions=sides.versions,
+        services=_services(pair),
+        driven_by=pair.held_by,
+        since_s=memory.begun_s if memory else None,
+    )
+
+
+def _services(snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(
+        f"Service {service.name}: "
+        + (f"pinned to {service.pinned_to}" if service.pinned_to else "all versions")
+        + f", {len(snapshot.ready_endpoints(service.name))} ready endpoints"
+        for service in snapshot.services
+    )
+
+
 def _standing(snapshot: Snapshot) -> Standing:
+    if isinstance(snapshot, Pair):
+        return _standing_of_two(snapshot)
     deployment = snapshot.deployment
     memory = snapshot.memory
     newest = snapshot.newest
@@ -95,23 +125,18 @@ def _standing(snapshot: Snapshot) -> Standing:
         version=serving,
         state=_state(snapshot, memory),
         versions=tuple(_versions(snapshot, memory)),
-        services=tuple(
-            f"Service {service.name}: "
-            + (f"pinned to {service.pinned_to}" if service.pinned_to else "all versions")
-            + f", {len(snapshot.ready_endpoints(service.name))} ready endpoints"
-            for service in snapshot.services
-        ),
+        services=_services(snapshot),
         driven_by=snapshot.held_by,
         since_s=memory.begun_s if memory else None,
     )
 
 
-def _state(snapshot: Snapshot, memory: Memory | None) -> str:
+def _state(snapshot: Snapshot, memory: Memory | None, phase: str = "") -> str:
     if memory is None:
         return "none under way"
     age_s = max(0.0, snapshot.now_s - memory.begun_s)
     driven = f"driven by {snapshot.held_by}" if snapshot.held_by else "nobody drives it"
-    return f"{memory.kind} under way for {age_s:.0f} s, {_phase(snapshot, memory)}; {driven}"
+    return f"{memory.kind} under way for {age_s:.0f} s, {phase or _phase(snapshot, memory)}; {driven}"
 
 
 def _phase(snapshot: Snapshot, memory: Memory) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from segue.drive.command import Driver
 from segue.drive.flow import Flow, ask, error_of
 from segue.drive.loop import Outcome
 from segue.drive.observe import Observer
@@ -22,6 +21,9 @@ from segue.release.plan import Target, resume_plan
 from segue.release.requests import request_of
 from segue.release.snapshot import Snapshot
 from segue.release.strategies import decide
+
+if TYPE_CHECKING:
+    from segue.drive.command import Driver
 
 TRIES_MAX = 10
 Word = Literal["pause", "resume", "promote", "promote-full"]
@@ -36,29 +38,33 @@ class Steered:
     outcome: Outcome | None = None
 
 
-def steer(namespace: str, name: str, word: Word, driver: Driver) -> Flow[Steered]:
-    """Say it. Refused where nothing is under way that could hear it."""
+def steer(namespace: str, name: str, word: Word, driver: Driver, *, said: bool = False) -> Flow[Steered]:
+    """Say it, where it has not been `said`. Refused where nothing is under way that could hear it."""
     observer = driver.observer(namespace, name)
-    snapshot, memory = yield from _write(observer, word)
-    said = f"{memory.kind} of Deployment {name} {_said(memory, word)}"
+    if said:
+        snapshot = yield from observer.observe()
+        memory = _heard_by(snapshot, word)
+    else:
+        snapshot, memory = yield from say_word(observer, word)
+    told = f"{memory.kind} of Deployment {name} {said_of(memory, word)}"
     if snapshot.held_by or word == "pause":
-        return Steered(message=said, driven_by=snapshot.held_by)
+        return Steered(message=told, driven_by=snapshot.held_by)
     if not memory.patched:
         raise Refused(
-            f"{said}, but nobody drives it, and what it is to reach stands nowhere yet",
+            f"{told}, but nobody drives it, and what it is to reach stands nowhere yet",
             remedy="the command that began it goes on: segue release with its manifest, undo or restart",
         )
     outcome = yield from driver.drive(observer, _decide(snapshot, memory, driver))
-    return Steered(message=said, outcome=outcome)
+    return Steered(message=told, outcome=outcome)
 
 
-def _write(observer: Observer, word: Word) -> Flow[tuple[Snapshot, Memory]]:
+def say_word(observer: Observer, word: Word) -> Flow[tuple[Snapshot, Memory]]:
     """Write the word into the memory; another write in between is no failure."""
     tried = 0
     while True:
         snapshot = yield from observer.observe()
         memory = _heard_by(snapshot, word)
-        fresh = _with(memory, word)
+        fresh = with_word(memory, word)
         if fresh == memory:
             return snapshot, fresh
         action = Remember(deployment=snapshot.deployment, memory=fresh)
@@ -94,7 +100,8 @@ def _heard_by(snapshot: Snapshot, word: Word) -> Memory:
     return memory
 
 
-def _with(memory: Memory, word: Word) -> Memory:
+def with_word(memory: Memory, word: Word) -> Memory:
+    """The memory once somebody has said this."""
     match word:
         case "pause":
             return memory.but(paused=True)
@@ -106,7 +113,8 @@ def _with(memory: Memory, word: Word) -> Memory:
             return memory.but(paused=False, passed=len(memory.stops))
 
 
-def _said(memory: Memory, word: Word) -> str:
+def said_of(memory: Memory, word: Word) -> str:
+    """What a word does, for people."""
     match word:
         case "pause":
             return "is paused: no further step is begun"

@@ -26,8 +26,8 @@ from segue.host.certificates import Tls
 from segue.host.doors import LogQuery, PodDoor
 from segue.host.lean_uvicorn import Config, Server
 from segue.host.wsexec import Receive, Send, choose_protocol, converse
-from segue.model.errors import StatusError
-from segue.model.http import JSON, ApiRequest
+from segue.model.errors import ManifestError, StatusError
+from segue.model.http import APPLY_PATCH, JSON, ApiRequest
 from segue.model.objects import Obj
 
 BACKLOG_MAX = 10_000  # events a watcher may lag behind before it is let go
@@ -127,10 +127,21 @@ class Application:
         for key, value in scope["headers"]:
             if key == b"authorization":
                 scheme, _, token = value.decode("latin-1").partition(" ")
-                user = self._tokens.get(token.strip()) if scheme.lower() == "bearer" else None
+                if scheme.lower() != "bearer":
+                    continue
+                user = self._tokens.get(token.strip()) or self._server.user_of(token.strip())
                 if user is not None:
-                    return user
+                    return self._acting_as(user, scope)
         raise unauthorized()
+
+    def _acting_as(self, user: ApiUser, scope: Obj) -> ApiUser:
+        """The user of `kubectl --as`, where the call names one."""
+        named = {key: value.decode("latin-1") for key, value in scope["headers"] if key.startswith(b"impersonate-")}
+        if b"impersonate-user" not in named:
+            return user
+        groups = [value.decode("latin-1") for key, value in scope["headers"] if key == b"impersonate-group"]
+        asked = _request({"method": "GET", **scope}, b"")
+        return self._server.acting_as(user, named[b"impersonate-user"], groups, asked)
 
     async def _http(self, scope: Obj, receive: Receive, send: Send) -> None:
         user = self._user(scope)
@@ -329,7 +340,9 @@ def _request(scope: Obj, body: bytes) -> ApiRequest:
             parsed, content_type = protobuf.decode(body), JSON
         elif "json" in content_type:
             parsed = _parsed(body)
-        elif "apply-patch" not in content_type:
+        elif content_type.startswith(APPLY_PATCH):
+            parsed = _applied(body)
+        elif "apply-patch" not in content_type:  # another form of it is answered where the kind is known
             message = f"the body of the request was in an unknown format ({content_type}); send application/json"
             raise StatusError(415, "UnsupportedMediaType", message)
     return ApiRequest(
@@ -339,6 +352,7 @@ def _request(scope: Obj, body: bytes) -> ApiRequest:
         body=parsed,
         content_type=content_type,
         accept=headers.get(b"accept", JSON),
+        user_agent=headers.get(b"user-agent", ""),
     )
 
 
@@ -347,6 +361,19 @@ def _parsed(body: bytes) -> Obj | list[Obj]:
         return msgspec.json.decode(body, type=Obj | list[Obj])
     except msgspec.DecodeError as error:
         raise StatusError(400, "BadRequest", f"the request body is not JSON: {error}") from error
+
+
+def _applied(body: bytes) -> Obj:
+    """An applied configuration: YAML, though kubectl and segue send it as JSON."""
+    try:
+        return msgspec.json.decode(body, type=Obj)
+    except msgspec.DecodeError:
+        from segue.model.manifest import parse_mapping  # noqa: PLC0415 - a parser that most clusters never need
+
+        try:
+            return parse_mapping(body.decode(), file="patch").obj
+        except (UnicodeDecodeError, ManifestError) as error:
+            raise StatusError(400, "BadRequest", f"error decoding patch: {error}") from error
 
 
 async def _body(receive: Receive) -> bytes:

@@ -48,6 +48,7 @@ class Credentials:
     tls: Tls
     admin_token: str
     viewer_token: str
+    token_secret: str  # signs the tokens of service accounts
 
     def users(self) -> dict[str, ApiUser]:
         """Token to user."""
@@ -69,6 +70,7 @@ def credentials(state: Path, addresses: Sequence[str] = ()) -> Credentials:
         tls=tls,
         admin_token=_token(folder / "admin.token"),
         viewer_token=_token(folder / "viewer.token"),
+        token_secret=_token(folder / "accounts.secret"),
     )
 
 

@@ -14,7 +14,7 @@ import re
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -233,6 +233,14 @@ class KubeClient:
                 await asyncio.sleep(min(5.0, float(answer.headers.get("Retry-After") or 1)))
                 continue
             return ApiResponse(code=answer.status_code, body=_decoded(answer), warnings=_warnings(answer))
+
+    async def text(self, path: str, query: Mapping[str, str]) -> str:
+        """An answer that is no JSON (a log), "" where there is none."""
+        try:
+            answer = await self._http.get(f"{quote(path)}?{urlencode(query)}")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        return answer.text if answer.status_code == 200 else ""
 
     def _unreachable(self, error: httpx.HTTPError) -> ClusterUnreachable:
         cause: BaseException | None = error

@@ -20,7 +20,7 @@ def read_manifests(names: Iterable[str]) -> tuple[Document, ...]:
             found.extend(parse(sys.stdin.read(TEXT_MAX + 1), file="<stdin>"))
             continue
         for path in _files(Path(name)):
-            found.extend(parse(_text(path), file=str(path)))
+            found.extend(parse(text_of(path), file=str(path)))
     if not found:
         raise ManifestError("there is no Kubernetes object in it", place=Place(file=", ".join(names)))
     return tuple(found)
@@ -37,13 +37,16 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path, option: str = "-f") -> str:
+    """A text file of the user's; ManifestError where it cannot be read. `option` is what named it."""
     try:
         with path.open("rb") as file:
             raw = file.read(4 * TEXT_MAX + 1)
         return raw.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise ManifestError("no such file", place=Place(file=str(path)), remedy="check the path after -f") from error
+        raise ManifestError(
+            "no such file", place=Place(file=str(path)), remedy=f"check the path after {option}"
+        ) from error
     except OSError as error:
         raise ManifestError(f"cannot read it: {error.strerror}", place=Place(file=str(path))) from error
     except UnicodeDecodeError as error:

@@ -13,15 +13,17 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Progress, ReadPods, Sleep
-from segue.host.check_runner import CheckRunner
+from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
 from segue.host.client import KubeClient
 from segue.host.clock import SystemClock
 from segue.host.pod_reader import PodReader
 from segue.host.starting import start_time
 from segue.model.errors import SegueError
+
+if TYPE_CHECKING:
+    from segue.host.trying import Trying
 
 T = TypeVar("T")
 Show = Callable[[Progress, float], None]
@@ -54,7 +56,7 @@ class _Body:
     client: KubeClient
     show: Show
     reader: PodReader = field(init=False)
-    checks: CheckRunner = field(default_factory=CheckRunner)
+    trying: Trying | None = None  # made when a release first tries something
 
     def __post_init__(self) -> None:
         self.reader = PodReader(self.client, CLOCK)
@@ -68,13 +70,30 @@ class _Body:
             case ReadPods(namespace=namespace, looks=looks):
                 texts = await self.reader.read(namespace, looks)
                 return Answer(now_s=CLOCK.now_s(), texts=texts)
-            case Check(command=command, facts=facts):
-                return Answer(now_s=CLOCK.now_s(), checked=await self.checks.poll(command, facts))
+            case Check(hook=hook, facts=facts):
+                checked = await self._trying().checks.poll(hook, facts)
+                return Answer(now_s=CLOCK.now_s(), checked=checked)
+            case Measure():
+                samples = await self._trying().measuring.poll(asked)
+                return Answer(now_s=CLOCK.now_s(), samples=samples)
             case Sleep(for_s=for_s):
                 await asyncio.sleep(for_s)
             case Progress():
                 self.show(asked, CLOCK.now_s())
         return Answer(now_s=CLOCK.now_s())
+
+    def _trying(self) -> Trying:
+        if self.trying is None:
+            from segue.host.trying import Trying  # noqa: PLC0415 - status must not pay for what it never does
+
+            self.trying = Trying(self.client)
+        return self.trying
+
+    async def close(self) -> None:
+        """End what was begun."""
+        if self.trying is not None:
+            await self.trying.close()
+        await self.reader.close()
 
 
 async def run_flow(flow: Flow[T], client: KubeClient, show: Show) -> T:
@@ -92,8 +111,7 @@ async def run_flow(flow: Flow[T], client: KubeClient, show: Show) -> T:
         result: T = end.value
         return result
     finally:
-        await body.checks.close()
-        await body.reader.close()
+        await body.close()
 
 
 def _first(group: BaseExceptionGroup[SegueError]) -> SegueError:

@@ -38,6 +38,7 @@ class ClusterSettings:
     pod_start_delay_s: float = 0.0  # containers start this much later, as if an image were pulled
     pod_status_delay_s: float = 0.0  # the node agent writes a status this much later
     sigterm_delay_s: float = 0.0  # the stop signal goes out this much later
+    metrics_every_s: float = 15.0  # what pods use is read so often
     backoff_base_s: float = 10.0  # restart back-off (L5)
     backoff_cap_s: float = 300.0
 

@@ -26,10 +26,12 @@ from segue.cluster.chronicle import happenings_of
 from segue.cluster.dataplane.sync import Rhythm
 from segue.cluster.manager import Manager
 from segue.cluster.manager import Settings as ManagerSettings
+from segue.cluster.metrics.readings import Readings
 from segue.cluster.node.agent import NodeAgent
 from segue.cluster.node.registration import NodeFacts, node_object
 from segue.cluster.node.settings import NodeSettings
-from segue.cluster.registry import Registry, RegistrySettings
+from segue.cluster.registry import Acting, Options, Registry, RegistrySettings
+from segue.cluster.rights.defaults import ensure_default_roles
 from segue.cluster.store import Store, StoreEvent
 from segue.host.apiserver import serve
 from segue.host.certificates import credentials, kubeconfig
@@ -42,6 +44,7 @@ from segue.host.node.door import NodeDoor
 from segue.host.node.heart import Heart
 from segue.host.node.imagemap import load_image_map
 from segue.host.node.runner import NodeBody, NodeRunner
+from segue.host.node.usage import UsageReader
 from segue.host.reconciling import ManagerRunner
 from segue.host.settings import ClusterSettings, from_json
 from segue.host.starting import tell
@@ -91,6 +94,7 @@ class _Cluster:
         self._clock = SystemClock()
         self._chance = SystemChance()
         self._timeline = Timeline()
+        self._readings = Readings()
         self._images = load_image_map(settings.image_maps)
         self._journal = SqliteJournal(state / "store.db")
         self._store = Store(self._journal)
@@ -111,7 +115,9 @@ class _Cluster:
             registry = Registry(
                 self._store, self._clock, self._chance, RegistrySettings(service_cidr=around.service_cidr)
             )
-            heart = Heart(self._register_node(registry, around), self._store, registry, self._clock)
+            ensure_default_roles(registry)
+            kubelet = Acting(registry, "kubelet")
+            heart = Heart(self._register_node(registry, around), self._store, kubelet, self._clock)
             stack.callback(heart.stop)
             node = self._node(registry, around)
             manager = self._manager(registry)
@@ -123,6 +129,9 @@ class _Cluster:
             await around.open_relay()
             await manager.start()
             stack.push_async_callback(manager.stop)
+            usage = UsageReader(node.containers, self._readings, self._clock, self._settings.metrics_every_s)
+            usage.start()
+            stack.push_async_callback(usage.stop)
             self._publish(api, around, starter.started)
             tell(starter.ready_fd)
             await self._end.wait()
@@ -147,9 +156,11 @@ class _Cluster:
             mode=self._mode.kind,
         )
         node = node_object(facts, self._clock.now_s())
-        known = self._store.get(Ref(resource="nodes", namespace="", name=facts.name)) or registry.create("nodes", node)
+        known = self._store.get(Ref(resource="nodes", namespace="", name=facts.name)) or registry.create(
+            "nodes", node, options=Options(manager="kubelet")
+        )
         current = {**known, "status": node["status"]}
-        return registry.update("nodes", current, subresource="status")
+        return registry.update("nodes", current, subresource="status", options=Options(manager="kubelet"))
 
     def _node(self, registry: Registry, around: Surroundings) -> NodeRunner:
         settings = NodeSettings(
@@ -162,7 +173,7 @@ class _Cluster:
         )
         agent = NodeAgent(self._settings.node_name, settings, self._images)
         body = NodeBody(
-            performer=registry,
+            performer=Acting(registry, "kubelet"),
             network=around.network,
             recorder=self._timeline,
             clock=self._clock,
@@ -177,25 +188,28 @@ class _Cluster:
             endpoint_slice_delay_s=self._settings.endpoint_slice_delay_s,
             scheduler_delay_s=self._settings.scheduler_delay_s,
         )
-        return ManagerRunner(Manager(self._store, registry, self._chance, settings), self._store, self._clock)
+        manager = Manager(self._store, registry, self._chance, settings, self._readings)
+        return ManagerRunner(manager, self._store, self._clock)
 
     async def _api(
         self, stack: contextlib.AsyncExitStack, registry: Registry, door: NodeDoor, around: Surroundings
     ) -> str:
         """Serve the API on the host's loopback and on the node; returns its URL."""
+        keys = credentials(self._state, [around.node_ip])
         ports = ApiPorts(
             clock=self._clock,
             timeline=self._timeline.after,
             cluster=partial(self._report, around),
             flows=partial(_switch_flows, around),
             complaint=self._images.complaint,
+            token_secret=keys.token_secret.encode(),
+            readings=self._readings,
         )
         server = ApiServer(registry, self._store, ports)
         socket_ = self._listen()
         port = socket_.getsockname()[1]
         (self._state / "api-port").write_text(str(port))
         url = f"https://127.0.0.1:{port}"
-        keys = credentials(self._state, [around.node_ip])
         write_private(self._state / "kubeconfig", kubeconfig(keys, url))
         write_private(self._state / "kubeconfig.viewer", kubeconfig(keys, url, token=keys.viewer_token))
         serving = asyncio.create_task(serve(server, door, [socket_], keys.tls, keys.users()), name="api")

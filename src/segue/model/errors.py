@@ -122,9 +122,10 @@ class StatusError(SegueError):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if details := {key: value for key, value in self.details.items() if value not in ("", [])}:
             status["details"] = details
         return status

@@ -31,6 +31,7 @@ class ApiRequest:
     body: Obj | list[Obj] | None = None
     content_type: str = JSON
     accept: str = JSON
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

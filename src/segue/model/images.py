@@ -45,6 +45,12 @@ def put_image(template: Obj, name: str, wanted: str) -> int:
     return count
 
 
+def tag_of(image: str) -> str:
+    """The tag of an image, "" where it has none."""
+    last = image.partition("@")[0].rpartition("/")[2]
+    return last.partition(":")[2]
+
+
 def _base(image: str) -> str:
     """An image without its tag or digest."""
     image = image.partition("@")[0]

@@ -88,6 +88,21 @@ def parse(text: str, *, file: str) -> tuple[Document, ...]:
     return tuple(found)
 
 
+def parse_mapping(text: str, *, file: str) -> Document:
+    """The one mapping of a text that is no Kubernetes object, with the same limits and the same errors."""
+    if len(text) > TEXT_MAX:
+        raise ManifestError(f"the file has {len(text):,} characters; {TEXT_MAX:,} are allowed", place=Place(file=file))
+    nodes = list(_composed(text, file))
+    if len(nodes) != 1:
+        raise ManifestError(f"the file has {len(nodes)} documents, not one", place=Place(file=file))
+    reading = _Reading(file=file)
+    obj = reading.value(nodes[0], "$", 0)
+    line = nodes[0].start_mark.line + 1
+    if not isinstance(obj, dict):
+        raise ManifestError(f"this is {_named(obj)}, not a mapping", place=Place(file=file, line=line, path="$"))
+    return Document(obj=obj, file=file, line=line, lines=reading.lines)
+
+
 def _composed(text: str, file: str) -> Iterator[yaml.Node]:
     # The whole text is read before the first document counts: a broken end must not leave half of it applied.
     try:

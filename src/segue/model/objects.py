@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 Obj: TypeAlias = dict[str, Any]  # type: ignore[explicit-any]  # raw Kubernetes JSON: its shape is checked at the API by field tables
@@ -28,8 +29,9 @@ class Ref:
 
 
 def copy_of(obj: Obj) -> Obj:
-    """A deep copy that may be changed."""
-    return copy.deepcopy(obj)
+    """A deep copy that may be changed, but for its managedFields: nobody changes those in place, and they are long."""
+    owners = obj.get("metadata", {}).get("managedFields")
+    return copy.deepcopy(obj, {id(owners): owners} if owners else None)
 
 
 def name_of(obj: Obj) -> str:
@@ -120,7 +122,12 @@ def is_ready(pod: Obj) -> bool:
 
 def rfc3339(at_s: float) -> str:
     """Kubernetes' metav1.Time: whole seconds in UTC."""
-    return datetime.fromtimestamp(int(at_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(at_s))
+
+
+@lru_cache(maxsize=64)  # what happens at the same time is written often in the same second
+def _rfc3339(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(at_s: float) -> str:

@@ -33,6 +33,7 @@ REVISION = "deployment.kubernetes.io/revision"
 DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # as kubectl rollout restart stamps a template
 ORPHAN_OF = "segue.dev/orphan-of"  # on a pod that was taken out of traffic alive: its Deployment
 
 
@@ -43,6 +44,22 @@ def without_hash(template: Obj) -> Obj:
     if labels:
         labels.pop(HASH_LABEL, None)
     return plain
+
+
+def selector_query(selector: Obj) -> str:
+    """A workload's selector as a labelSelector query."""
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or []:
+        key, values = expression["key"], ",".join(expression.get("values") or [])
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[expression["operator"]]
+        )
+    return ",".join(parts)
 
 
 def _when(text: str | None) -> float:
@@ -144,18 +161,7 @@ class Deployment:
     @property
     def selector_query(self) -> str:
         """The selector as a labelSelector query."""
-        parts = [f"{key}={value}" for key, value in (self.selector.get("matchLabels") or {}).items()]
-        for expression in self.selector.get("matchExpressions") or []:
-            key, values = expression["key"], ",".join(expression.get("values") or [])
-            parts.append(
-                {
-                    "In": f"{key} in ({values})",
-                    "NotIn": f"{key} notin ({values})",
-                    "Exists": key,
-                    "DoesNotExist": f"!{key}",
-                }[expression["operator"]]
-            )
-        return ",".join(parts)
+        return selector_query(self.selector)
 
     def changed_at_s(self) -> float:
         """When it was created or its controller last made progress: whole seconds, as the API tells them."""
@@ -286,6 +292,12 @@ class Pod:
         return str(owner["uid"]) if owner else ""
 
     @property
+    def owner(self) -> str:
+        """Kind and name of what owns it, as kubectl takes them; "" for an orphan."""
+        owner = controller_of(self.obj)
+        return f"{owner['kind']}/{owner['name']}" if owner else ""
+
+    @property
     def ready(self) -> bool:
         """Ready and neither leaving nor ended."""
         return is_ready(self.obj) and self.alive
@@ -305,6 +317,11 @@ class Pod:
         """When its deletion was asked for: deletionTimestamp lies one grace later (T1)."""
         metadata = self.obj["metadata"]
         return _when(metadata.get("deletionTimestamp")) - float(metadata.get("deletionGracePeriodSeconds") or 0)
+
+    @property
+    def deletion_ends_s(self) -> float:
+        """When its grace is over: its deletionTimestamp, 0 where it is not being deleted."""
+        return _when(self.obj["metadata"].get("deletionTimestamp"))
 
     @property
     def never_served(self) -> bool:

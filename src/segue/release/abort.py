@@ -28,6 +28,7 @@ from segue.release.actions import (
     Settle,
 )
 from segue.release.all_first import point_services
+from segue.release.beside_back import back_beside
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import take_lease
 from segue.release.leaving import attach, drain, finish, is_restored, leave, unpin
@@ -65,6 +66,8 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
         return _leave(snapshot, memory, "the scale-down goes no further")
     if memory.kind == "retire":
         return down_or_done(replace(plan, wanted=memory.target), snapshot)
+    if memory.beside:
+        return back_beside(plan, snapshot, memory)
     old = snapshot.set_named(memory.old_set)
     if old is None or (memory.serving == "new" and old.replicas == 0):
         return finish(plan, snapshot, memory)  # nothing to go back to: the way out is forward (and then segue undo)

@@ -192,10 +192,35 @@ class Resize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleTo:
-    """A Deployment's replicas."""
+    """A Deployment's replicas; `memory` where it speaks of them."""
 
     deployment: Deployment
     replicas: int
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """A Service's whole selector, changed in one write: by the version label and without a pin, or as it was."""
+
+    service: Service
+    selector: dict[str, str]
+    says: str  # which version that is, for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddDeployment:
+    """A Deployment beside the old one, with the memory and without pods: nothing moves."""
+
+    body: Obj
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndDeployment:
+    """Delete a Deployment without pods, and its ReplicaSets with it."""
+
+    deployment: Deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +279,9 @@ Action: TypeAlias = (
     | Attach
     | Resize
     | ScaleTo
+    | Select
+    | AddDeployment
+    | EndDeployment
     | Orphan
     | EndPod
     | EndSet

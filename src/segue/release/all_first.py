@@ -1,8 +1,8 @@
 """all-first: all new pods are up and proved before any old one loses traffic; then the old ones drain and end.
 
 The order (each step only when its barrier holds): pin the Service to the old version; template, surge and brake in
-one patch; detach the old ReplicaSet once the new one exists; brake off; all new pods Ready; switch; drain; old
-ReplicaSet to 0; attach it again; unpin.
+one patch; detach the old ReplicaSet once the new one exists; brake off; all new pods Ready; switch; old pods out of
+traffic, alive; old ReplicaSet to 0; attach it again; unpin; each old pod ends when it is quiet.
 
 Rule 1: level-triggered. Each step asks the objects whether its goal holds and acts only where it does not, so a run
 that begins in the middle of somebody's dead run goes on from there.
@@ -12,54 +12,28 @@ Rule 3: what ends serving pods is decided on the snapshot at hand, in which pin 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import BRAKE_S, Detach, MakePreview, Point, Release, Remember, Resize, Surge
-from segue.release.decision import Decision, PodDrained, act, stop, wait
+from segue.release.actions import BRAKE_S, Detach, Point, Release, Remember, Resize, Surge
+from segue.release.decision import Decision, act, stop, wait
 from segue.release.entry import opening, selected
-from segue.release.leaving import drain, finish
+from segue.release.gate import before_switch
+from segue.release.leaving import finish
+from segue.release.letting_go import let_go
 from segue.release.memory import Memory
-from segue.release.patience import check, held, is_unchecked, late, old_set_is_gone, out_of_time, stuck, troubles_of
+from segue.release.patience import held, late, old_set_is_gone, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
-LetGo: TypeAlias = Callable[[Plan, Snapshot, Memory, ReplicaSet], Decision]
 
-
-def end_when_all_are_quiet(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:
-    """Wait until the old pods are proved quiet, all of them, then end them."""
-    drained = drain(plan, snapshot, old.pod_hash)
-    if isinstance(drained, Decision):
-        return drained
-    if snapshot.now_s < memory.switched_s + memory.keep_s:
-        said = f"the old pods stand by for {memory.keep_s:g} s: segue abort {plan.deployment} goes back at once"
-        return Decision(because=said, wake_in_s=0.5, holds=True)
-    if memory.paused:
-        return held(plan, snapshot, "paused while the old pods stand by", "resume")
-    ready = len(snapshot.ready_of(memory.new_hash))
-    return Decision(
-        actions=(Resize(replica_set=old, replicas=0),),
-        because=f"all {len(drained)} old pods are drained ({_reasons(drained)})",
-        barrier=f"endpoints of {', '.join(memory.services)} are exactly the {ready} Ready new pods",
-        drained=drained,
-        wake_in_s=0.0,
-    )
-
-
-def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None, let_go: LetGo = end_when_all_are_quiet) -> Decision:
-    """The next step of a release (or an undo, which is a release of an older template).
-
-    `let_go` is what happens to the old pods once the new ones serve.
-    """
-    decision = _next(plan, snapshot, memory, let_go)
+def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
+    """The next step of a release (or an undo, which is a release of an older template)."""
+    decision = _next(plan, snapshot, memory)
     if decision.actions or decision.end is not None or memory is None:
         return decision
     return late(plan, snapshot, memory, decision)
 
 
-def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None, let_go: LetGo) -> Decision:
+def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
     opened = opening(plan, snapshot, memory)
     if opened is not None:
         return opened
@@ -124,7 +98,8 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
     deployment = snapshot.deployment
     ready = snapshot.ready_of(new.pod_hash)
     if deployment.observed and new.replicas == deployment.replicas and len(ready) >= deployment.replicas:
-        gate = _gate(plan, snapshot, memory, new)
+        like = next((one for one in snapshot.services if one.name in memory.services), None)
+        gate = before_switch(plan, snapshot, memory, new, like)
         if gate is not None:
             return gate
         memory = memory.but(
@@ -143,36 +118,6 @@ def _await_ready(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet
     few = deployment.replicas - len(ready) <= max(2, deployment.replicas // 5)
     said = f"{len(ready)} of {deployment.replicas} new pods are Ready" + stuck(snapshot.alive_of(new.pod_hash))
     return wait(said, wake_in_s=0.1 if few else 0.3)
-
-
-def _gate(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet) -> Decision | None:
-    """What is to happen between "all new pods are Ready" and the switch: preview, check, somebody's word."""
-    if memory.preview:
-        preview = _preview(plan, snapshot, memory, new)
-        if preview is not None:
-            return preview
-    if is_unchecked(plan, snapshot, memory):
-        return check(plan, "all new pods are Ready and have no traffic")
-    ready = len(snapshot.ready_of(new.pod_hash))
-    if memory.next_stop is not None:
-        return held(plan, snapshot, f"all {ready} new pods are Ready and have no traffic", "promote")
-    if memory.paused:
-        return held(plan, snapshot, f"paused with {ready} new pods Ready, before the switch", "resume")
-    return None
-
-
-def _preview(plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet) -> Decision | None:
-    because = "the new version can be tried before it has traffic"
-    service = next((one for one in snapshot.services if one.name == memory.preview), None)
-    if service is None:
-        like = next(one for one in snapshot.services if one.name in memory.services)
-        made = MakePreview(like=like, name=memory.preview, deployment=plan.deployment, pod_hash=new.pod_hash)
-        return act(made, because=because)
-    if service.pinned_to != new.pod_hash:
-        return act(Point(service=service, pod_hash=new.pod_hash), because=because)
-    if not snapshot.reaches(service, snapshot.ready_of(new.pod_hash)):
-        return wait(f"the endpoints of Service {service.name} are not yet the new pods", wake_in_s=0.05)
-    return None
 
 
 def _give_up(plan: Plan, snapshot: Snapshot, new: ReplicaSet, ready: int) -> Decision:
@@ -226,8 +171,3 @@ def _switched(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -
     if ready < min(plan.floor, snapshot.deployment.replicas):
         return wait(f"only {ready} new pods are Ready now: the old ones stay", drains=old.pod_hash)
     return None
-
-
-def _reasons(drained: tuple[PodDrained, ...]) -> str:
-    kinds = sorted({one.reason for one in drained})
-    return ", ".join(f"{sum(one.reason == kind for one in drained)} {kind}" for kind in kinds)

@@ -20,7 +20,6 @@ from segue.release.snapshot import Snapshot
 from segue.release.surroundings import Listed, Surroundings
 
 OURS = frozenset({"segue", "kubectl", "kubectl-client-side-apply", "kubectl-patch", "kubectl-edit", "kubectl-create"})
-ORPHANING = RAMPED | {"handover"}
 Finder: TypeAlias = Callable[[Plan, Snapshot, Surroundings], Iterator[str]]
 
 
@@ -177,16 +176,42 @@ def _budgets(plan: Plan, snapshot: Snapshot, around: Surroundings) -> Iterator[s
 
 
 def _labels(plan: Plan, snapshot: Snapshot, around: Surroundings) -> Iterator[str]:
-    if plan.strategy not in ORPHANING:
+    if plan.strategy == "recreate":
         return
+    if around.denied:
+        verbs = " and ".join(around.denied)
+        if plan.strategy in RAMPED:
+            raise Refused(
+                f"{plan.strategy} takes pods out of traffic one by one, and you may not {verbs} pods",
+                remedy="ask for that right (docs/reference/plan.md has the role), or take --strategy all-first",
+            )
+        yield (
+            f"you may not {verbs} pods: the old ones keep their labels, so the Services stay pinned until all of them "
+            "are quiet"
+        )
+    then = (
+        "a pod that has left traffic may leave the policy, too (A3)"
+        if plan.strategy in RAMPED
+        else "the old pods keep their labels, so the Services stay pinned until all of them are quiet (A3)"
+    )
+    for policy, used in _policies(snapshot, around):
+        yield f"NetworkPolicy {policy} selects by {used}: {then}"
+
+
+def keeps_labels(snapshot: Snapshot, around: Surroundings) -> str:
+    """Why the old pods cannot be taken out of traffic by a label: policies that select by it, or rights that are not
+    there; "" where they can."""
+    reasons = [policy for policy, _ in _policies(snapshot, around)]
+    return ", ".join([*reasons, *(f"no right to {verb} pods" for verb in around.denied)])
+
+
+def _policies(snapshot: Snapshot, around: Surroundings) -> Iterator[tuple[str, str]]:
+    """NetworkPolicies that select the pods, and by which labels of the Deployment's selector."""
     keys = set(snapshot.deployment.selector.get("matchLabels") or {})
     for policy in around.policies or ():
-        used = keys & set((policy["spec"].get("podSelector") or {}).get("matchLabels") or {})
-        if used and selects(policy["spec"]["podSelector"]["matchLabels"], snapshot.deployment.pod_labels):
-            yield (
-                f"NetworkPolicy {name_of(policy)} selects by {', '.join(sorted(used))}: a pod that has left traffic "
-                "may leave the policy, too (A3)"
-            )
+        labels = (policy["spec"].get("podSelector") or {}).get("matchLabels") or {}
+        if keys & set(labels) and selects(labels, snapshot.deployment.pod_labels):
+            yield name_of(policy), ", ".join(sorted(keys & set(labels)))
 
 
 def _managers(plan: Plan, snapshot: Snapshot, _: Surroundings) -> Iterator[str]:

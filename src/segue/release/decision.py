@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from segue.analysis.values import Analysis, Hook
 from segue.release.actions import Action
 
 LOOK_AGAIN_S = 0.15  # while something is under way that ends within seconds
@@ -51,7 +52,8 @@ class Decision:
     barrier: str = ""  # what was verified before these actions
     drains: str = ""  # hash of the version whose pods' evidence is wanted, at full rate
     drained: tuple[PodDrained, ...] = ()
-    check: str = ""  # the user's command that is to say whether the new pods are good
+    check: Hook | None = None  # the user's check that is to say whether the new pods are good
+    measures: Analysis | None = None  # what is to be measured while it waits
     holds: bool = False  # it waits for somebody's word, for as long as that takes
     end: End | None = None
 

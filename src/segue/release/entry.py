@@ -49,10 +49,21 @@ def opening(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision |
     if refusal is not None:
         return refusal
     if memory is None:
-        return begin(plan, snapshot)
+        return _in_time(plan, snapshot, begin(plan, snapshot))
     if not snapshot.mine:
         return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
     return None
+
+
+def _in_time(plan: Plan, snapshot: Snapshot, decision: Decision) -> Decision:
+    """What stands in the way of the beginning is waited for as long as new pods would be."""
+    if decision.actions or decision.end is not None or snapshot.now_s <= plan.deadline_s:
+        return decision
+    return stop(
+        "unfinished",
+        f"not begun after {plan.timeout_s:g} s: {decision.because}",
+        f"nothing has been changed; segue status {plan.deployment} shows what there is",
+    )
 
 
 def take_lease(deployment: str, snapshot: Snapshot, purpose: str = "") -> TakeLease:
@@ -113,6 +124,9 @@ def begin(plan: Plan, snapshot: Snapshot) -> Decision:
         preview=plan.preview,
         keep_s=plan.keep_s,
         cap_s=plan.policy.cap_s,
+        keeps_labels=bool(plan.keeps_labels),
+        keeps_idle=plan.policy.keeps_idle,
+        group=plan.group,
     )
     return act(
         take_lease(plan.deployment, snapshot, memory.id),

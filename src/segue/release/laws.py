@@ -60,6 +60,12 @@ def all_first_bounds(before: int, wanted: int) -> Bounds:
     return Bounds(floor=min(before, wanted), ceiling=before + max(before, wanted))
 
 
+def let_go_bounds(before: int, wanted: int) -> Bounds:
+    """The same where the tool dies just after the old pods have left traffic: they are replaced by pods without any."""
+    both = all_first_bounds(before, wanted)
+    return Bounds(floor=both.floor, ceiling=both.ceiling + before)
+
+
 def ramped_bounds(replicas: int, max_surge: int | str) -> Bounds:
     """As many as there were, and maxSurge more, at least one; percentages are rounded up (D2)."""
     share = isinstance(max_surge, str) and max_surge.endswith("%")
@@ -101,7 +107,7 @@ def _floor(seen: Seen, bounds: Bounds) -> list[Broken]:
 
 def _ceiling(seen: Seen, bounds: Bounds) -> list[Broken]:
     """Never more pods than the ceiling, leaving ones counted too, but for those that live for a moment only (A3)."""
-    alive = sum(not _is_momentary(pod, seen.at_s) for pod in _alive(seen))
+    alive = sum(not is_momentary(pod, seen.at_s) for pod in _alive(seen))
     if alive <= bounds.ceiling:
         return []
     return [Broken(law="ceiling", at_s=seen.at_s, what=f"{alive} pods, ceiling {bounds.ceiling}")]
@@ -115,7 +121,7 @@ def _alive(seen: Seen) -> list[Obj]:
     return out + [pod for pod in _pods(seen) if name_of(pod) not in known]
 
 
-def _is_momentary(pod: Obj, at_s: float) -> bool:
+def is_momentary(pod: Obj, at_s: float) -> bool:
     """Made to replace one that was taken out, and ended at once: not Ready, and ending or not a second old."""
     made = str(pod["metadata"].get("creationTimestamp") or "")
     return not is_ready(pod) and (is_terminating(pod) or (bool(made) and at_s - seconds_of(made) < 2))

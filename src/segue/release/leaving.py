@@ -56,6 +56,8 @@ def finish(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     surplus = end_surplus(snapshot)
     if surplus is not None:
         return surplus
+    if plan.hands_over:
+        return act(Forget(deployment=deployment), because="a newer release takes over what still drains")
     draining = drain_orphans(plan, snapshot, orphans_of(snapshot))
     if draining is not None:
         return draining

@@ -46,10 +46,13 @@ class Memory:
     passed: int = 0  # stops that were promoted
     paused: bool = False  # by segue pause: no further step is begun
     preview: str = ""  # the Service that reaches the new pods before the others do
+    keeps_idle: bool = False  # an open connection on which nothing moves is a live one
+    keeps_labels: bool = False  # of its old pods: a NetworkPolicy selects by them
     cap_s: float = 0.0  # after which a busy old pod is ended; 0: whatever is usual
     keep_s: float = 0.0  # how long the old pods stand by after the switch
     switched_s: float = 0.0  # when the Services were to be switched
     failed: str = ""  # why it takes itself back
+    group: tuple[str, ...] = ()  # Deployments that are released together with it
     target: int = 0  # replicas, of a scale; of a retirement those there were before
     pod: str = ""  # that is to be retired
     before: Obj = field(default_factory=dict)  # spec fields as they were: what an abort gives back
@@ -57,6 +60,7 @@ class Memory:
     metadata: Obj = field(default_factory=dict)  # labels and annotations the manifest brings
     metadata_before: Obj = field(default_factory=dict)  # what these were (None: not there): what an abort gives back
     labels: dict[str, str] = field(default_factory=dict)  # labels of the old ReplicaSet to restore
+    beside: Obj = field(default_factory=dict)  # a Deployment beside the old one: see release/beside.py
 
     @property
     def keeps_version(self) -> bool:
@@ -85,7 +89,7 @@ def memory_of(annotations: dict[str, str]) -> Memory | None:
     try:
         raw = json.loads(text)
         assert raw.pop("format") == FORMAT, "another format"
-        raw |= {key: tuple(raw.get(key) or ()) for key in ("services", "stops")}
+        raw |= {key: tuple(raw.get(key) or ()) for key in ("services", "stops", "group")}
         return Memory(**raw)
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
         raise Conflict(

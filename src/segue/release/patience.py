@@ -63,16 +63,6 @@ def held(plan: Plan, snapshot: Snapshot, because: str, command: str) -> Decision
     return Decision(actions=drop, because=said, end=Done(message=said, held=True))
 
 
-def is_unchecked(plan: Plan, snapshot: Snapshot, memory: Memory) -> bool:
-    """Whether the user's check is to be run where the release stands now."""
-    return bool(plan.check) and (snapshot.checked is None or snapshot.checked.stage != memory.passed)
-
-
-def check(plan: Plan, where: str) -> Decision:
-    """Run the user's check; whoever waits for it waits for as long as it takes."""
-    return Decision(because=f"the check runs: {plan.check}", barrier=where, check=plan.check, holds=True)
-
-
 def stuck(pods: Sequence[Pod]) -> str:
     """What keeps pods from starting that seldom passes by itself, to be told while one still waits; "" for nothing."""
     found = troubles_of([pod for pod in pods if _STUCK.match(pod.trouble())])

@@ -11,15 +11,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from segue.analysis.values import Analysis, Hook, Metric
 from segue.drain.judge import Policy
 from segue.model.errors import Refused
 from segue.model.objects import Obj, annotations_of, labels_of
 from segue.model.services import Service
 from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.actions import SETTINGS, detach_key
+from segue.release.beside import Beside, Naming
 from segue.release.memory import RAMPED, Memory
 from segue.release.snapshot import Snapshot
 
+KEEPS_IDLE = "handover"  # the strategy to which an open connection on which nothing moves is a live one
 USUAL_CAP_S = {"handover": 3600.0}  # else the policy's own
 SETTLE_S = 2.0  # a Deployment younger than this may not have reached the data plane yet (M7)
 
@@ -56,8 +59,13 @@ class Approach:
     stops: tuple[str, ...] = ()
     waits: bool = True
     preview: str = ""  # name of a Service, which is made where it is not there
-    check: str = ""  # a command that must succeed before the new version gets all traffic
+    checks: tuple[Hook, ...] = ()  # must succeed before the new version gets all traffic
+    analysis: Analysis = field(default_factory=Analysis)  # has the metrics that must, too
     keep_s: float = 0.0  # how long the old pods stand by after the switch
+    pins_config: bool = False  # each version reads its own copies of its ConfigMaps and Secrets
+    together: bool = False  # several Deployments behind one barrier
+    group: tuple[str, ...] = ()  # their names, of one of them
+    naming: Naming | None = None  # a Deployment of its own for each version, side by side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +89,19 @@ class Plan:
     stops: tuple[int, ...] = ()  # numbers of new pods at which it holds until it is promoted
     waits: bool = True  # at a stop; else the run ends there
     preview: str = ""
-    check: str = ""
+    hooks: tuple[Hook, ...] = ()  # checks, in the order in which they are run
+    analysis: Analysis = field(default_factory=Analysis)
     keep_s: float = 0.0
+    group: tuple[str, ...] = ()  # Deployments that switch together with this one
+    hands_over: bool = False  # what still drains goes to a newer release, which waits already
+    keeps_labels: str = ""  # what selects the old pods by the label that would take them out of traffic
+    beside: Beside | None = None  # the new version is a Deployment of its own; `deployment` is then the app's name
+    body: Obj = field(default_factory=dict)  # of that Deployment, as it is to be made
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is measured at each stop."""
+        return self.analysis.metrics
 
     @property
     def peak(self) -> int:
@@ -120,7 +139,7 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
     old = _serving_set(snapshot)
     _check_deployment(deployment, target)
     services = tuple(service for service in snapshot.services if service.name != approach.preview)
-    _check_services(services, deployment, snapshot.pods)
+    _check_services(services, deployment, snapshot.pods, snapshot.owned)
     deadline_s = approach.timeout_s or float(target.after.get("progressDeadlineSeconds") or 600)
     return Plan(
         target=target,
@@ -131,7 +150,7 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
         wanted=int(target.after.get("replicas", deployment.replicas)),
         old_set=old.name,
         old_hash=old.pod_hash,
-        policy=approach.policy,
+        policy=replace(approach.policy, keeps_idle=approach.policy.keeps_idle or approach.strategy == KEEPS_IDLE),
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
         warnings=tuple(_warnings(deployment, target, snapshot)),
@@ -140,8 +159,10 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
         stops=stops_of(approach, deployment.replicas),
         waits=approach.waits,
         preview=approach.preview,
-        check=approach.check,
+        hooks=(*approach.checks, *approach.analysis.hooks),
+        analysis=approach.analysis,
         keep_s=approach.keep_s,
+        group=approach.group,
     )
 
 
@@ -152,7 +173,10 @@ def _step(approach: Approach, deployment: Deployment, target: Target) -> int:
 
 def stops_of(approach: Approach, replicas: int) -> tuple[int, ...]:
     """The stops as numbers of new pods, percentages rounded up; without any, a canary stops at its first pod."""
-    usual = {"canary": ("1",), "blue-green": () if approach.check else ("100%",)}
+    before_switch = approach.analysis.metrics or not (approach.checks or approach.analysis.hooks)
+    usual = {"canary": ("1",), "blue-green": ("100%",) if before_switch else ()}
+    if approach.analysis.metrics:
+        usual |= dict.fromkeys(("", "all-first", "handover"), ("100%",))
     said = approach.stops or usual.get(approach.strategy, ())
     counts = {-(-replicas * int(one.removesuffix("%")) // 100) if one.endswith("%") else int(one) for one in said}
     return tuple(sorted(count for count in counts if 0 < count <= replicas))
@@ -164,10 +188,11 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Ap
     old = snapshot.set_named(memory.old_set)
     deadline_s = approach.timeout_s or float(memory.after.get("progressDeadlineSeconds") or 600)
     replicas = (old.replicas if old else 0) or int(memory.before.get("replicas") or deployment.replicas)
+    beside = Beside.of(memory.beside) if memory.beside else None
     return Plan(
         target=target,
         namespace=deployment.namespace,
-        deployment=deployment.name,
+        deployment=beside.app if beside else deployment.name,
         services=memory.services,
         replicas=replicas,
         wanted=int(memory.after.get("replicas") or deployment.replicas),
@@ -181,14 +206,17 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Ap
         stops=memory.stops,
         waits=approach.waits,
         preview=memory.preview,
-        check=approach.check,
+        hooks=(*approach.checks, *approach.analysis.hooks),
+        analysis=approach.analysis,
         keep_s=memory.keep_s,
+        beside=beside,
+        group=memory.group,
     )
 
 
 def _policy(approach: Approach, memory: Memory) -> Policy:
     """Of a release under way its own cap holds where no other is said: a promotion must not cut its handover."""
-    policy = approach.policy
+    policy = replace(approach.policy, keeps_idle=memory.keeps_idle)
     return policy if approach.cap_said or not memory.cap_s else replace(policy, cap_s=memory.cap_s)
 
 
@@ -245,7 +273,9 @@ def _host_ports(template: Obj) -> list[tuple[str, int]]:
     ]
 
 
-def _check_services(services: Sequence[Service], deployment: Deployment, pods: Sequence[Pod]) -> None:
+def _check_services(
+    services: Sequence[Service], deployment: Deployment, pods: Sequence[Pod], sets: Sequence[ReplicaSet]
+) -> None:
     if not services:
         raise Refused(
             f"no Service selects the pods of Deployment {deployment.name} (labels "
@@ -265,6 +295,18 @@ def _check_services(services: Sequence[Service], deployment: Deployment, pods: S
                 + ", ".join(sorted(strangers)[:5]),
                 remedy="pinning the Service to a version would cut them off (B7): give each workload its own Service",
             )
+        left = sorted({pod.owner for pod in pods if pod.alive and _is_left_behind(pod, sets, service)})
+        if left:
+            raise Refused(
+                f"Service {service.name} also selects pods of {', '.join(left)}, which Deployment {deployment.name} "
+                "does not own: a Deployment of that name was deleted in the middle of a release",
+                remedy=f"kubectl delete {left[0].replace('ReplicaSet', 'replicaset')}",
+            )
+
+
+def _is_left_behind(pod: Pod, sets: Sequence[ReplicaSet], service: Service) -> bool:
+    """Whether a Service reaches a pod that looks like the Deployment's own and belongs to nobody of its."""
+    return pod.owner_uid not in {"", *(one.uid for one in sets)} and service.selects_version(pod.labels)
 
 
 def _belongs(pod: Pod, deployment: Deployment) -> bool:

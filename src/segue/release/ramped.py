@@ -16,13 +16,14 @@ other version's pods in the same moment (B1).
 from __future__ import annotations
 
 from segue.model.workloads import Pod, ReplicaSet
-from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Remember, Resize, Settle
+from segue.release.actions import BRAKE_S, BrakeSet, Ramp, Release, Resize, Settle
+from segue.release.analysing import at_stop
 from segue.release.decision import Decision, act, counted, stop, wait
 from segue.release.entry import opening
 from segue.release.leaving import finish
 from segue.release.memory import Memory
 from segue.release.orphans import drain_orphans, end_surplus, idleness, orphan, orphans_of
-from segue.release.patience import check, held, is_unchecked, late, old_set_is_gone, out_of_time, stuck, troubles_of
+from segue.release.patience import held, late, old_set_is_gone, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
 
@@ -172,12 +173,7 @@ def _while_open(
     limit = None if memory.aborting else memory.next_stop
     if limit is not None and coming.replicas >= limit:
         here = f"{counted(coming.replicas, 'new pod')} beside {leaving.replicas} old"
-        if is_unchecked(plan, snapshot, memory):
-            return check(plan, here)
-        if plan.check:
-            promoted = memory.but(passed=memory.passed + 1)
-            return act(Remember(deployment=deployment, memory=promoted), because="the check has passed", barrier=here)
-        return held(plan, snapshot, here, "promote")
+        return at_stop(plan, snapshot, memory, here)
     if memory.paused and not memory.aborting:
         return held(
             plan, snapshot, f"it is paused with {coming.replicas} new and {leaving.replicas} old pods", "resume"

@@ -20,6 +20,7 @@ from segue.release.actions import (
     SETTINGS,
     SURGE,
     Action,
+    AddDeployment,
     AddSampler,
     Attach,
     Brake,
@@ -27,6 +28,7 @@ from segue.release.actions import (
     Clean,
     Detach,
     DropLease,
+    EndDeployment,
     EndPod,
     EndPreview,
     EndSet,
@@ -41,6 +43,7 @@ from segue.release.actions import (
     Replace,
     Resize,
     ScaleTo,
+    Select,
     Settle,
     Surge,
     TakeLease,
@@ -93,8 +96,14 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _relabel(action.replica_set.obj, labels=action.labels, annotations={DETACHED: None, **counts})
         case Resize(replica_set=replica_set, replicas=replicas):
             return _patch(replica_set.obj, "apps/v1", "replicasets", [_set("/spec/replicas", replicas)])
-        case ScaleTo(deployment=deployment, replicas=replicas):
-            return _patch_deployment(deployment, {"replicas": replicas}, deployment)
+        case ScaleTo(deployment=deployment, replicas=replicas, memory=memory):
+            return _patch_deployment(deployment, {"replicas": replicas}, memory or deployment)
+        case Select(service=service, selector=selector):
+            return _patch(service.obj, "v1", "services", [_set("/spec/selector", selector)])
+        case AddDeployment():
+            return _deployment(action)
+        case EndDeployment(deployment=deployment):
+            return _delete(deployment.obj, "apps/v1", "deployments", {"propagationPolicy": "Background"}, exact=True)
         case Orphan():
             return _orphan(action)
         case EndPod(pod=pod, grace_s=grace_s):
@@ -178,15 +187,20 @@ def _patch(obj: Obj, api_version: str, plural: str, operations: list[Obj]) -> Ap
 
 def patch_deployment(deployment: Deployment, spec: Obj, *, labels: Obj, annotations: Obj) -> ApiRequest:
     """One guarded patch of a Deployment: spec fields (None removes one), labels and annotations."""
+    return patch_workload(deployment.obj, "deployments", spec, labels=labels, annotations=annotations)
+
+
+def patch_workload(obj: Obj, plural: str, spec: Obj, *, labels: Obj, annotations: Obj) -> ApiRequest:
+    """The same of any workload of the group apps."""
     operations: list[Obj] = []
     for key, value in spec.items():
         if value is not None:
             operations.append(_set(f"/spec/{key}", value))
-        elif key in deployment.spec:
+        elif key in obj.get("spec", {}):
             operations.append({"op": "remove", "path": f"/spec/{key}"})
-    operations += _entries(deployment.obj, "labels", labels)
-    operations += _entries(deployment.obj, "annotations", annotations)
-    return _patch(deployment.obj, "apps/v1", "deployments", operations)
+    operations += _entries(obj, "labels", labels)
+    operations += _entries(obj, "annotations", annotations)
+    return _patch(obj, "apps/v1", plural, operations)
 
 
 def _patch_deployment(
@@ -205,8 +219,23 @@ def _relabel(obj: Obj, *, labels: Obj, annotations: Obj) -> ApiRequest:
     return _patch(obj, "apps/v1", "replicasets", operations)
 
 
-def _delete(obj: Obj, api_version: str, plural: str, options: Obj | None = None) -> ApiRequest:
-    guard: Obj = {"preconditions": {"uid": obj["metadata"].get("uid")}}
+def _deployment(action: AddDeployment) -> ApiRequest:
+    metadata: Obj = action.body["metadata"]
+    annotations = {**annotations_of(action.body), ANNOTATION: action.memory.text()}
+    body: Obj = {
+        **action.body,
+        "metadata": {**metadata, "annotations": annotations},
+        "spec": {**action.body["spec"], "replicas": 0},
+    }
+    path = f"/apis/apps/v1/namespaces/{namespace_of(body)}/deployments"
+    query = {"fieldManager": "segue", "fieldValidation": "Strict"}
+    return ApiRequest(method="POST", path=path, query=query, body=body)
+
+
+def _delete(obj: Obj, api_version: str, plural: str, options: Obj | None = None, *, exact: bool = False) -> ApiRequest:
+    """`exact`: only as it was seen, not merely the same object."""
+    seen: Obj = {"resourceVersion": version_of(obj)} if exact else {}
+    guard: Obj = {"preconditions": {"uid": obj["metadata"].get("uid"), **seen}}
     body: Obj = {"kind": "DeleteOptions", "apiVersion": "v1", **guard, **(options or {})}
     return ApiRequest(method="DELETE", path=_path(obj, api_version, plural), body=body)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from segue.analysis.values import Sample
 from segue.drain.judge import Evidence
 from segue.model.services import Endpoint, Service
 from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
@@ -21,6 +22,16 @@ class Checked:
     passed: bool
     said: str
     stage: int = 0
+    number: int = 0  # of the check among those of its stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What the sources of an analysis have said at one stop; `stage` as in Checked."""
+
+    stage: int
+    began_s: float
+    samples: Mapping[str, Sample]  # by the name of the metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,7 @@ class Snapshot:
     holder_gone: bool = False  # the Lease's holder ran on this machine and does no more
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by pod name
     checked: Checked | None = None  # what the user's check said, once it has ended
+    measured: Measured | None = None
     drain_began_s: float | None = None  # when the draining side was first seen without traffic
 
     @property

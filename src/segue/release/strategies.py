@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from segue.release import all_first, handover, ramped, recreate
+from segue.release import all_first, ramped, recreate, shifting, side_by_side
 from segue.release.abort import decide_abort
 from segue.release.actions import Remember
+from segue.release.analysing import failure
 from segue.release.decision import Decision, Done, act, stop
 from segue.release.memory import RAMPED, Memory
 from segue.release.plan import Plan
@@ -12,24 +13,23 @@ from segue.release.snapshot import Snapshot
 
 
 def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
-    """The next step by the strategy of the plan; the way back where the user's check has failed."""
-    failed = snapshot.checked is not None and not snapshot.checked.passed
-    if failed or (memory is not None and memory.failed and memory.digest == plan.target.digest):
-        return _take_back(plan, snapshot, memory)
+    """The next step by the strategy of the plan; the way back where a check or the analysis has failed."""
+    why = failure(plan, snapshot, memory)
+    if why or (memory is not None and memory.failed and memory.digest == plan.target.digest):
+        return _take_back(plan, snapshot, memory, why)
+    if plan.beside is not None:
+        choose = shifting.decide_shift if plan.strategy in RAMPED else side_by_side.decide_beside
+        return choose(plan, snapshot, memory)
     if plan.strategy in RAMPED:
         return ramped.decide_ramped(plan, snapshot, memory)
     if plan.strategy == "recreate":
         return recreate.decide_recreate(plan, snapshot, memory)
-    if plan.strategy == "handover":
-        return all_first.decide(plan, snapshot, memory, let_go=handover.let_go)
     return all_first.decide(plan, snapshot, memory)
 
 
-def _take_back(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
+def _take_back(plan: Plan, snapshot: Snapshot, memory: Memory | None, why: str) -> Decision:
     """Abort by the release itself; its end says why."""
-    why = memory.failed if memory is not None else ""
-    if snapshot.checked is not None and not snapshot.checked.passed:
-        why = f"the check failed ({snapshot.checked.said})"
+    why = why or (memory.failed if memory is not None else "")
     if memory is not None and not memory.failed:
         marked = memory.but(failed=why, aborting=True, passed=0)
         return act(Remember(deployment=snapshot.deployment, memory=marked), because=why)

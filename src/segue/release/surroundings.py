@@ -23,4 +23,5 @@ class Surroundings:
     policies: Listed = ()  # NetworkPolicies
     claims: Listed = ()  # PersistentVolumeClaims
     nodes: Listed = ()
+    denied: tuple[str, ...] = ()  # verbs that we may not do to pods
     unread: tuple[str, ...] = field(default=())  # resources that we may not read

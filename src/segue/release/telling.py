@@ -7,6 +7,7 @@ from typing import assert_never
 from segue.model.objects import name_of
 from segue.release.actions import (
     Action,
+    AddDeployment,
     AddSampler,
     Attach,
     Brake,
@@ -14,6 +15,7 @@ from segue.release.actions import (
     Clean,
     Detach,
     DropLease,
+    EndDeployment,
     EndPod,
     EndPreview,
     EndSet,
@@ -28,6 +30,7 @@ from segue.release.actions import (
     Replace,
     Resize,
     ScaleTo,
+    Select,
     Settle,
     Surge,
     TakeLease,
@@ -93,6 +96,12 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"scale ReplicaSet {replica_set.name} from {replica_set.replicas} to {replicas}"
         case ScaleTo(deployment=deployment, replicas=replicas):
             return f"scale Deployment {deployment.name} from {deployment.replicas} to {replicas}"
+        case Select(service=service, says=says):
+            return f"let Service {service.name} select {says}"
+        case AddDeployment(body=body):
+            return f"make Deployment {name_of(body)}, without pods"
+        case EndDeployment(deployment=deployment):
+            return f"delete Deployment {deployment.name}, which has no pods"
         case Orphan(pod=pod):
             return f"take pod {pod.name} out of traffic, alive"
         case EndPod(pod=pod, grace_s=None):

@@ -63,6 +63,31 @@ def replica_set(name: str, replicas: int, **more: object) -> Obj:
     return made
 
 
+def stateful_set(name: str, replicas: int, **more: object) -> Obj:
+    """A StatefulSet of the same pods; its pods are not told from one another by a Service."""
+    made = replica_set(name, replicas, **more)
+    made["kind"] = "StatefulSet"
+    made["spec"].setdefault("serviceName", name)
+    return made
+
+
+def daemon_set(name: str, **more: object) -> Obj:
+    """A DaemonSet of the same pods."""
+    made = replica_set(name, 0, **more)
+    made["kind"] = "DaemonSet"
+    del made["spec"]["replicas"]
+    return made
+
+
+def job(name: str, *, restart: str = "Never", spec: Obj | None = None, **more: object) -> Obj:
+    """A Job of puppets, which end when they are told (`/exit?code=N`)."""
+    made = replica_set(name, 0, spec={}, **more)
+    made |= {"apiVersion": "batch/v1", "kind": "Job"}
+    made["spec"]["template"]["spec"]["restartPolicy"] = restart
+    made["spec"] = {"template": made["spec"]["template"], **(spec or {})}
+    return made
+
+
 def service(name: str = "puppet", *, selector: Obj | None = None, **spec: object) -> Obj:
     """A Service on port 80; a NodePort one with `type="NodePort"`."""
     ports = [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}]

@@ -20,7 +20,7 @@ STATEMENTS = {
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES = {
-    "API-answers": "embedded: server-side apply is refused with 415 (real: 200); a list of a strategic patch without"
+    "API-answers": "embedded: a list of a strategic patch without"
     " its merge key is 422 (real: 500 without a reason); numbers beyond int32 and times in another form than"
     " Go's are taken (real: 422 and 400); a PUT creates no Service (real: 201); a continue token"
     " that is none is 410 (real: 400); a pod condition's type is not checked (real: 422); an"

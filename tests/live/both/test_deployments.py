@@ -36,9 +36,7 @@ STATEMENTS = {
     "D14": "A rollout is complete while its old pods still terminate.",
     "D16": "A selector stands; deleting a Deployment deletes its pods.",
 }
-NOT_COVERED: dict[str, str] = {
-    "W1": "the embedded cluster has no StatefulSet controller",
-}
+NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {
     "D11": "The text of a pod-template-hash differs (ours hashes the JSON of the template, upstream a dump of the Go"
     " value); it is equal for equal templates on both, which is all a release reads.",

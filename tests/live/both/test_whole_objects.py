@@ -27,7 +27,7 @@ NOT_COVERED: dict[str, str] = {}
 _NO_TOKEN = "the embedded cluster gives pods no service account token"
 _KUBELET = "a figure of the kubelet's that no release reads"
 ALLOWED = {
-    "metadata.managedFields": "server-side apply is not offered by the embedded cluster yet",
+    "metadata.managedFields": "names the programs that wrote, which are others there (test_server_side_apply)",
     "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration": "holds the namespace's name",
     "metadata.annotations.endpoints.kubernetes.io/last-change-trigger-time": "a time that only real clusters tell",
     "endpointslices.metadata.generation": "counts writes, and how many there are is chance on a busy machine",

@@ -202,10 +202,10 @@ def test_a_patch_with_an_old_version_is_a_conflict() -> None:
     assert with_web().call("PATCH", WEB, body, content_type=MERGE_PATCH).code == 409
 
 
-def test_server_side_apply_says_that_it_is_not_there() -> None:
+def test_an_apply_needs_to_know_whose_it_is() -> None:
     answer = with_web().call("PATCH", WEB, {}, content_type=APPLY_PATCH)
 
-    assert answer.code == 415 and "server-side apply is not supported" in answer.body["message"]
+    assert (answer.code, answer.body["details"]["causes"][0]["field"]) == (422, "fieldManager")
 
 
 def test_an_unknown_field_in_a_strict_patch_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from segue.model.errors import Refused
 from segue.model.objects import Obj, copy_of
-from segue.release.conflicts import check_around
+from segue.release.conflicts import check_around, keeps_labels
 from segue.release.plan import Approach, Plan, Target, make_plan
 from segue.release.surroundings import Surroundings
 from tests.unit.release.test_plan import LABELS, TEMPLATE, Cluster, deployment, service
@@ -151,9 +151,21 @@ def test_a_network_policy_that_selects_by_the_label_a_pod_loses_is_told_of() -> 
     around = Surroundings(
         policies=(named("only-db", podSelector={"matchLabels": LABELS}), named("all", podSelector={}))
     )
-    assert warnings(around) == ()
-    (said,) = warnings(around, strategy="ramped")
-    assert said.startswith("NetworkPolicy only-db selects by app")
+    (pinned,) = warnings(around)
+    (left,) = warnings(around, strategy="ramped")
+    assert pinned.startswith("NetworkPolicy only-db selects by app: the old pods keep their labels")
+    assert left.startswith("NetworkPolicy only-db selects by app: a pod that has left traffic may leave the policy")
+    assert warnings(around, strategy="recreate") == ()
+
+
+def test_without_the_right_to_relabel_pods_they_are_waited_for_where_they_are() -> None:
+    around = Surroundings(denied=("patch",))
+
+    (said,) = warnings(around)
+    assert said.startswith("you may not patch pods: the old ones keep their labels")
+    assert keeps_labels(Cluster().snapshot(), around) == "no right to patch pods"
+    with pytest.raises(Refused, match="and you may not patch pods"):
+        warnings(around, strategy="ramped")
 
 
 def managed(obj: Obj, manager: str, field: str) -> Obj:

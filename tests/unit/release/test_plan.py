@@ -92,6 +92,17 @@ def test_a_bigger_new_version_raises_the_peak() -> None:
     assert (plan.floor, plan.peak, plan.wanted) == (3, 8, 5)
 
 
+def test_pods_that_a_deleted_deployment_has_left_behind_are_named_with_what_removes_them() -> None:
+    left = pod("web-b-1", app="web", **{"pod-template-hash": "b"})
+    left["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web-b", "uid": "b", "controller": True}]
+
+    with pytest.raises(
+        Refused, match="also selects pods of ReplicaSet/web-b, which Deployment web does not own"
+    ) as error:
+        planned(cluster=Cluster(pods=[left]))
+    assert error.value.remedy == "kubectl delete replicaset/web-b"
+
+
 def host_port(template: Obj) -> None:
     template["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "hostPort": 80}]
 

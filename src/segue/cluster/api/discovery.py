@@ -5,11 +5,12 @@ The group segue.dev is listed without resources: what it answers are not objects
 
 from __future__ import annotations
 
+from segue.cluster.api.reviews import AUTHENTICATION, REVIEWS
 from segue.cluster.kinds import KINDS, Kind, group_versions
+from segue.cluster.metrics import objects as metrics
 from segue.model.objects import Obj
 
 OWN_GROUP = "segue.dev"
-REVIEWS_GROUP = "authorization.k8s.io"
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
 # Subresources beyond status and scale: (name, group, version, kind, verbs).
@@ -22,6 +23,7 @@ _SUBRESOURCES: dict[str, tuple[tuple[str, str, str, str, list[str]], ...]] = {
         ("log", "", "v1", "Pod", ["get"]),
     ),
     "namespaces": (("finalize", "", "v1", "Namespace", ["update"]),),
+    "serviceaccounts": (("token", AUTHENTICATION, "v1", "TokenRequest", ["create"]),),
 }
 VERSION: Obj = {
     "major": "1",
@@ -62,8 +64,7 @@ def resource_list(group: str, version: str) -> Obj | None:
     for kind in group_versions().get((group, version), []):
         resources.append(_resource(kind))
         resources += [_subresource(kind, one) for one in _subresources(kind)]
-    if group == REVIEWS_GROUP:
-        resources += _reviews()
+    resources += _reviews(group) + [_resource(kind) for kind in _measured(group)]
     name = f"{group}/{version}" if group else version
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}
 
@@ -75,8 +76,8 @@ def aggregated(*, core: bool) -> Obj:
         if (group == "") is core:
             kinds = group_versions().get((group, version), [])
             resources = [_aggregated_resource(kind) for kind in kinds if kind.plural != "bindings"]
-            if group == REVIEWS_GROUP:
-                resources = [_aggregated_review(one) for one in _reviews()]
+            resources += [_aggregated_review(group, one) for one in _reviews(group)]
+            resources += [_aggregated_resource(kind) for kind in _measured(group)]
             items.append(
                 {
                     "metadata": {"name": group, "creationTimestamp": None},
@@ -87,7 +88,12 @@ def aggregated(*, core: bool) -> Obj:
 
 
 def _known() -> list[tuple[str, str]]:
-    return [*dict.fromkeys((kind.group, kind.version) for kind in KINDS), (REVIEWS_GROUP, "v1"), (OWN_GROUP, "v1")]
+    return [
+        *dict.fromkeys((kind.group, kind.version) for kind in KINDS),
+        *((group, "v1") for group in REVIEWS),
+        (metrics.GROUP, metrics.VERSION),
+        (OWN_GROUP, "v1"),
+    ]
 
 
 def _groups() -> list[tuple[str, str]]:
@@ -102,16 +108,27 @@ def _group(group: str, version: str) -> Obj:
 def _resource(kind: Kind) -> Obj:
     entry: Obj = {
         "name": kind.plural,
-        "singularName": kind.singular,
+        "singularName": "" if kind in metrics.KINDS else kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": ["create"] if kind.plural == "bindings" else _VERBS,
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
     if kind.categories:
         entry["categories"] = list(kind.categories)
     return entry
+
+
+def _verbs(kind: Kind) -> list[str]:
+    if kind in metrics.KINDS:
+        return ["get", "list"]
+    return ["create"] if kind.plural == "bindings" else _VERBS
+
+
+def _measured(group: str) -> tuple[Kind, ...]:
+    """What is measured and never stored."""
+    return metrics.KINDS if group == metrics.GROUP else ()
 
 
 def _subresources(kind: Kind) -> list[tuple[str, str, str, str, list[str]]]:
@@ -142,8 +159,8 @@ def _aggregated_resource(kind: Kind) -> Obj:
         "resource": kind.plural,
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
-        "singularResource": kind.singular,
-        "verbs": _VERBS,
+        "singularResource": "" if kind in metrics.KINDS else kind.singular,
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
@@ -162,23 +179,24 @@ def _aggregated_resource(kind: Kind) -> Obj:
     return entry
 
 
-def _reviews() -> list[Obj]:
+def _reviews(group: str) -> list[Obj]:
     return [
         {
-            "name": "selfsubjectaccessreviews",
-            "singularName": "selfsubjectaccessreview",
-            "namespaced": False,
-            "kind": "SelfSubjectAccessReview",
+            "name": resource,
+            "singularName": resource.removesuffix("s"),
+            "namespaced": namespaced,
+            "kind": kind,
             "verbs": ["create"],
         }
+        for resource, kind, namespaced in REVIEWS.get(group, ())
     ]
 
 
-def _aggregated_review(one: Obj) -> Obj:
+def _aggregated_review(group: str, one: Obj) -> Obj:
     return {
         "resource": one["name"],
-        "responseKind": {"group": REVIEWS_GROUP, "version": "v1", "kind": one["kind"]},
-        "scope": "Cluster",
+        "responseKind": {"group": group, "version": "v1", "kind": one["kind"]},
+        "scope": "Namespaced" if one["namespaced"] else "Cluster",
         "singularResource": one["singularName"],
         "verbs": one["verbs"],
     }

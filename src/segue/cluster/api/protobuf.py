@@ -25,7 +25,14 @@ _MODELS = {
     ("v1", "DeleteOptions"): "meta_v1.DeleteOptions",
     ("policy/v1", "Eviction"): "policy_v1.Eviction",
     ("autoscaling/v1", "Scale"): "autoscaling_v1.Scale",
-    ("authorization.k8s.io/v1", "SelfSubjectAccessReview"): "authorization_v1.SelfSubjectAccessReview",
+    **{
+        ("authorization.k8s.io/v1", f"{name}Review"): f"authorization_v1.{name}Review"
+        for name in ("LocalSubjectAccess", "SelfSubjectAccess", "SelfSubjectRules", "SubjectAccess")
+    },
+    **{
+        ("authentication.k8s.io/v1", name): f"authentication_v1.{name}"
+        for name in ("SelfSubjectReview", "TokenRequest", "TokenReview")
+    },
 }
 Scalar: TypeAlias = str | int | float | bool | None
 Wire: TypeAlias = int | bytes

@@ -16,6 +16,8 @@ class ApiUser:
     name: str
     groups: tuple[str, ...] = ("system:authenticated",)
     writes: bool = True
+    uid: str = ""
+    token_id: str = ""
 
 
 ADMIN = ApiUser(name="segue-admin", groups=("system:masters", "system:authenticated"))

@@ -6,21 +6,25 @@ Rule 2: every refusal is a Status object with Kubernetes' code, reason and words
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from segue.cluster import openapi
-from segue.cluster.api import discovery
-from segue.cluster.api.access import authorize, review
+from segue.cluster.api import discovery, metrics
+from segue.cluster.api.access import Gate, wish_of
 from segue.cluster.api.images import Complaint
 from segue.cluster.api.podcalls import pod_call
 from segue.cluster.api.reading import Reader
 from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, Result
+from segue.cluster.api.reviews import Reviewer, is_review, user_info
 from segue.cluster.api.routes import Route, parse_route
-from segue.cluster.api.writing import Writer
+from segue.cluster.api.writing import Writer, WriterPorts
+from segue.cluster.metrics.readings import Readings
 from segue.cluster.refusals import method_not_allowed, no_such_path
 from segue.cluster.registry import Registry
+from segue.cluster.rights.rules import Wish
+from segue.cluster.rights.tokens import Tokens
 from segue.cluster.store import Store
 from segue.model.errors import StatusError
 from segue.model.http import ApiRequest
@@ -40,7 +44,7 @@ class ApiPorts:
     """What the API asks of the rest of the cluster: the time, happenings after a number, the cluster's state.
 
     `flows` switches the recording of connections on or off (None only asks) and answers what it is. `complaint` says
-    what is wrong with an image.
+    what is wrong with an image; `token_secret` signs the tokens of service accounts; `readings` tell what pods use.
     """
 
     clock: Clock
@@ -48,6 +52,8 @@ class ApiPorts:
     cluster: Report
     flows: Flows
     complaint: Complaint = field(default=lambda _image: "")
+    token_secret: bytes = b""
+    readings: Readings = field(default_factory=Readings)
 
 
 class ApiServer:
@@ -59,7 +65,13 @@ class ApiServer:
         self.store = store
         self.ready = True
         self._reader = Reader(store, ports.clock)
-        self._writer = Writer(registry, store, self._reader, ports.complaint)
+        self._tokens = Tokens(ports.token_secret, store)
+        self._writer = Writer(
+            registry, store, self._reader, WriterPorts(complaint=ports.complaint, tokens=self._tokens)
+        )
+        self._gate = Gate(store)
+        self._reviewer = Reviewer(store=store, gate=self._gate, user_of=self.user_of)
+        self._metrics = metrics.MetricsReader(store=store, gate=self._gate, readings=ports.readings, clock=ports.clock)
 
     def handle(self, request: ApiRequest, user: ApiUser = ADMIN) -> Result:
         """Answer one request of a user who is known."""
@@ -67,6 +79,17 @@ class ApiServer:
             return self._handle(request, user)
         except StatusError as refusal:
             return Answer(code=refusal.code, body=refusal.body())
+
+    def user_of(self, token: str) -> ApiUser | None:
+        """The service account that a bearer token was given to, None where it is none of ours or no longer good."""
+        account = self._tokens.account_of(token, self._ports.clock.now_s())
+        if account is None:
+            return None
+        return ApiUser(name=account.name, groups=account.groups, uid=account.uid, token_id=account.token_id)
+
+    def acting_as(self, user: ApiUser, name: str, groups: Sequence[str], request: ApiRequest) -> ApiUser:
+        """The user as whom a call wants to be made (`kubectl --as`); StatusError 403 where it may not."""
+        return self._gate.person(user, name, groups, _wish(request))
 
     def is_open(self, path: str) -> bool:
         """Whether a path is answered without a token, as Kubernetes opens health and version to all."""
@@ -76,13 +99,16 @@ class ApiServer:
         path = request.path.rstrip("/") or "/"
         if path == "/apis" or path.startswith(("/apis/segue.dev", "/openapi")) or not _is_resource_path(path):
             return self._document(path, request, user)
-        if path.startswith(f"/apis/{discovery.REVIEWS_GROUP}/v1/"):
-            return review(request, user)
+        if is_review(path):
+            return self._reviewer.review(request, user)
+        if metrics.is_metrics(path):
+            return self._metrics.read(request, user)
         return self._resource(parse_route(path), request, user)
 
     def _document(self, path: str, request: ApiRequest, user: ApiUser) -> Result:
         if _health_root(path) in _HEALTH:
             return self._health(path, request.query)
+        self._gate.check(user, _wish(request))
         if path == "/apis/segue.dev/v1/flows" and request.method == "PUT":
             return self._switch_flows(request, user)
         if request.method not in {"GET", "HEAD"}:
@@ -134,18 +160,30 @@ class ApiServer:
         body = request.body if isinstance(request.body, dict) else {}
         if not isinstance(body.get("on"), bool):
             raise StatusError(400, "BadRequest", 'the body must be {"on": true} or {"on": false}')
-        if not user.writes:
-            raise StatusError(403, "Forbidden", f'User "{user.name}" may only read')
         return Answer(code=200, body=self._ports.flows(body["on"]))
 
     def _resource(self, route: Route, request: ApiRequest, user: ApiUser) -> Result:
         verb = _verb(route, request)
-        authorize(user, verb, route)
+        self._gate.check(user, wish_of(verb, route))
         if route.kind.resource == "pods" and route.subresource in _POD_CALLS:
             return pod_call(route, request, self._registry)
         if verb in {"get", "list", "watch"}:
             return self._reader.read(route, request, verb)
-        return self._writer.write(route, request, verb)
+        return self._writer.write(route, request, verb, user_info(user))
+
+
+def _wish(request: ApiRequest) -> Wish:
+    """What a call asks for, whatever its path is."""
+    path = request.path.rstrip("/") or "/"
+    if path.startswith("/apis/segue.dev/v1/"):
+        resource = path.split("/")[-1]
+        return Wish(verb="get" if request.method == "GET" else "update", group=discovery.OWN_GROUP, resource=resource)
+    if metrics.is_metrics(path):
+        return metrics.wish_of(request)
+    if _is_resource_path(path) and not is_review(path):
+        route = parse_route(path)
+        return wish_of(_verb(route, request), route)
+    return Wish(verb={"HEAD": "get"}.get(request.method, request.method.lower()), path=path)
 
 
 def _discovery(path: str) -> Obj | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from segue.cluster.api.forms import form_of
@@ -14,45 +15,62 @@ from segue.cluster.controllers import disruption
 from segue.cluster.deletion import Deletion, Propagation
 from segue.cluster.eviction import evict
 from segue.cluster.kinds import Kind, kind_of
+from segue.cluster.options import FieldValidation, Options, Patch, Subresource
 from segue.cluster.refusals import (
     Cause,
     bad_request,
+    forbidden_field,
     invalid_options,
     invalid_value,
     method_not_allowed,
     no_such_path,
+    required,
     unsupported,
     unsupported_media,
 )
-from segue.cluster.registry import FieldValidation, Options, Patch, Registry, Subresource
+from segue.cluster.registry import Registry
+from segue.cluster.rights.tokens import Tokens
 from segue.cluster.store import Store
-from segue.model.errors import StatusError
 from segue.model.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ApiRequest
 from segue.model.objects import Obj, Ref, is_terminating, labels_of, name_of, namespace_of, rfc3339, uid_of
 
-_PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+_MANAGER_BYTES_MAX = 128
+_FALSE = {"false", "0"}
 _OPTIONS = {"PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 _PROPAGATIONS = {"Background", "Foreground", "Orphan"}
 _WITH_PODS = {"pods", "deployments.apps", "replicasets.apps"}
 _FIELD_VALIDATIONS = {"Ignore", "Warn", "Strict"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterPorts:
+    """What writing needs besides the registry: what is wrong with an image, and who signs tokens."""
+
+    complaint: Complaint
+    tokens: Tokens
+
+
 class Writer:
     """Performs everything that changes something."""
 
-    def __init__(self, registry: Registry, store: Store, reader: Reader, complaint: Complaint) -> None:
+    def __init__(self, registry: Registry, store: Store, reader: Reader, ports: WriterPorts) -> None:
         self._registry = registry
         self._store = store
         self._reader = reader
-        self._complaint = complaint
+        self._complaint = ports.complaint
+        self._tokens = ports.tokens
 
-    def write(self, route: Route, request: ApiRequest, verb: str) -> Answer:
-        """One changing call."""
+    def write(self, route: Route, request: ApiRequest, verb: str, user: Obj) -> Answer:
+        """One changing call; `user` is who makes it, as a UserInfo."""
         warnings: list[str] = []
         options = Options(
             dry_run=_dry_run(request.query, _OPTIONS.get(request.method, "CreateOptions")),
             fields=_field_validation(request.query),
             warn=warnings.append,
+            manager=_manager(request, _OPTIONS.get(request.method, "CreateOptions")),
+            user=user,
+            asked=_asked(request),
         )
         match verb:
             case "create":
@@ -60,11 +78,11 @@ class Writer:
             case "update":
                 code, body = 200, self._update(route, request, options)
             case "patch":
-                code, body = 200, self._patch(route, request, options)
+                code, body = self._patch(route, request, options)
             case "delete":
-                code, body = 200, self._delete(route, request)
+                code, body = 200, self._delete(route, request, options)
             case _:
-                code, body = 200, self._delete_collection(route, request)
+                code, body = 200, self._delete_collection(route, request, options)
         if body.get("kind") == route.kind.kind and not route.subresource:
             if verb != "delete" and route.kind.resource in _WITH_PODS:
                 warnings += image_warnings(body, self._complaint)
@@ -77,6 +95,9 @@ class Writer:
             return self._bind(route, obj, options)
         if route.kind.resource == "pods" and route.subresource == "eviction":
             return self._evict(route, obj, options)
+        if route.kind.resource == "serviceaccounts" and route.subresource == "token":
+            account = self._registry.read(Ref(resource="serviceaccounts", namespace=route.namespace, name=route.name))
+            return self._tokens.issue(account, obj, token_id=self._registry.new_uid(), now_s=self._registry.now_s())
         if route.name:
             raise no_such_path()
         return self._registry.create(route.kind.resource, obj, namespace=route.namespace, options=options)
@@ -98,37 +119,35 @@ class Writer:
             options=options,
         )
 
-    def _patch(self, route: Route, request: ApiRequest, options: Options) -> Obj:
+    def _patch(self, route: Route, request: ApiRequest, options: Options) -> tuple[int, Obj]:
         content_type = request.content_type.partition(";")[0].strip()
-        if content_type == APPLY_PATCH:
-            message = (
-                "server-side apply is not supported by this cluster; use client-side apply (kubectl apply without "
-                "--server-side) or a JSON, merge or strategic merge patch"
-            )
-            raise StatusError(415, "UnsupportedMediaType", message)
         if content_type not in _PATCHES:
             raise unsupported_media(content_type, _PATCHES)
         body = request.body
         if body is None:
             raise bad_request("a patch needs a body")
-        patch = Patch(content_type=content_type, body=cast("Obj | Sequence[Obj]", body))
+        force = _patch_force(request.query, applies=content_type == APPLY_PATCH)
+        patch = Patch(content_type=content_type, body=cast("Obj | Sequence[Obj]", body), force=force)
         ref = Ref(resource=route.kind.resource, namespace=route.namespace, name=route.name)
-        return self._registry.patch(ref, patch, subresource=_subresource(route), options=options)
+        if content_type == APPLY_PATCH:
+            written, new = self._registry.apply(ref, patch, subresource=_subresource(route), options=options)
+            return (201 if new else 200), written
+        return 200, self._registry.patch(ref, patch, subresource=_subresource(route), options=options)
 
-    def _delete(self, route: Route, request: ApiRequest) -> Obj:
+    def _delete(self, route: Route, request: ApiRequest, options: Options) -> Obj:
         if route.subresource:
             raise method_not_allowed()
         ref = Ref(resource=route.kind.resource, namespace=route.namespace, name=route.name)
-        obj, gone = self._registry.delete_with(ref, _deletion_of(request))
+        obj, gone = self._registry.delete_with(ref, _deletion_of(request), options)
         return _deleted(route.kind, obj) if gone else obj
 
-    def _delete_collection(self, route: Route, request: ApiRequest) -> Obj:
+    def _delete_collection(self, route: Route, request: ApiRequest, options: Options) -> Obj:
         page = self._reader.page(route, request.query)
         how = _deletion_of(request)
         for obj in page.objects:
             ref = Ref(resource=route.kind.resource, namespace=namespace_of(obj), name=name_of(obj))
             if self._store.get(ref) is not None:
-                self._registry.delete_with(ref, how)
+                self._registry.delete_with(ref, how, options)
         kind = route.kind
         metadata = {"resourceVersion": str(self._store.version)}
         return {
@@ -165,9 +184,8 @@ class Writer:
             if granted.budget is not None:
                 self._registry.update(disruption.RESOURCE, granted.budget, subresource="status")
             self._mark_disrupted(ref)
-        self._registry.delete_with(
-            ref, Deletion(grace_s=how.grace_s, uid=how.uid, version=how.version, dry_run=dry_run)
-        )
+        deletion = Deletion(grace_s=how.grace_s, uid=how.uid, version=how.version, dry_run=dry_run)
+        self._registry.delete_with(ref, deletion, options)
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
     def _mark_disrupted(self, ref: Ref) -> None:
@@ -211,11 +229,37 @@ def _subresource(route: Route) -> Subresource:
             raise no_such_path()
 
 
+def _asked(request: ApiRequest) -> Obj:
+    """The options object that a call's query amounts to: only what the caller has said is in it."""
+    told: Obj = {"kind": _OPTIONS.get(request.method, "CreateOptions"), "apiVersion": "meta.k8s.io/v1"}
+    if request.query.get("dryRun"):
+        told["dryRun"] = [request.query["dryRun"]]
+    return told | {key: request.query[key] for key in ("fieldManager", "fieldValidation") if request.query.get(key)}
+
+
 def _dry_run(query: Mapping[str, str], options: str) -> bool:
     asked = query.get("dryRun", "")
     if asked not in {"", "All"}:
         raise invalid_options(options, unsupported("dryRun", [asked], ["All"]))
     return asked == "All"
+
+
+def _manager(request: ApiRequest, options: str) -> str:
+    """Who will own what the call changes: as he names himself, else as his program does."""
+    named = request.query.get("fieldManager", "")
+    if len(named.encode()) > _MANAGER_BYTES_MAX:
+        words = f"Too long: may not be more than {_MANAGER_BYTES_MAX} bytes"
+        raise invalid_options(options, Cause(reason="FieldValueTooLong", field="fieldManager", message=words))
+    if not named and request.content_type.startswith(APPLY_PATCH):
+        raise invalid_options(options, required("fieldManager", "is required for apply patch"))
+    program = request.user_agent.partition("/")[0].encode()[:_MANAGER_BYTES_MAX].decode(errors="ignore")
+    return named or "".join(letter for letter in program if letter.isprintable())
+
+
+def _patch_force(query: Mapping[str, str], *, applies: bool) -> bool:
+    if "force" in query and not applies:
+        raise invalid_options("PatchOptions", forbidden_field("force", "may not be specified for non-apply patch"))
+    return "force" in query and query["force"].lower() not in _FALSE
 
 
 def _field_validation(query: Mapping[str, str]) -> FieldValidation:

@@ -11,6 +11,7 @@ from typing import cast
 
 from segue.cluster.controllers import owners
 from segue.cluster.controllers.contract import NOTHING, Refusal
+from segue.cluster.controllers.naming import free_names
 from segue.cluster.controllers.pods import available_in_s, is_active, is_available
 from segue.cluster.controllers.ranking import first_to_go
 from segue.cluster.store import StoreEvent
@@ -19,6 +20,7 @@ from segue.cluster.writes import Create, Delete, Outcome, Say, Update, Write
 from segue.model.objects import (
     Obj,
     Ref,
+    condition_of,
     controller_of,
     is_ready,
     is_terminating,
@@ -35,7 +37,6 @@ from segue.ports import Chance
 RESOURCE = "replicasets.apps"
 COMPONENT = "replicaset-controller"
 BURST = 500  # creates or deletes of one look (R3)
-LONGEST_PREFIX = 58  # a generated name has 63 characters at most, five of them random
 
 
 class ReplicaSetController:
@@ -101,30 +102,27 @@ class ReplicaSetController:
         reason, what = ("FailedCreate", "creating") if isinstance(write, Create) else ("FailedDelete", "deleting")
         message = f"Error {what}: {error.message}"
         told = _say(replica_set, "Warning", reason, message)
-        status = replica_set.get("status") or {"replicas": 0}
-        others = [item for item in status.get("conditions") or [] if item.get("type") != "ReplicaFailure"]
-        if len(others) != len(status.get("conditions") or []):
+        mine = view.owned_by(uid_of(replica_set), "pods", namespace_of(replica_set))
+        terminating = sum(1 for pod in mine if is_terminating(pod))
+        status = _status(replica_set, [pod for pod in mine if is_active(pod)], terminating, refusal.now_s)
+        if condition_of({"status": status}, "ReplicaFailure") is None:
+            failure: Obj = {
+                "type": "ReplicaFailure",
+                "status": "True",
+                "lastTransitionTime": rfc3339(refusal.now_s),
+                "reason": reason,
+                "message": error.message,
+            }
+            status["conditions"] = [*(status.get("conditions") or []), failure]
+        if status == replica_set.get("status"):
             return (told,)
-        failure: Obj = {
-            "type": "ReplicaFailure",
-            "status": "True",
-            "lastTransitionTime": rfc3339(refusal.now_s),
-            "reason": reason,
-            "message": error.message,
-        }
-        failed = {**replica_set, "status": {**status, "conditions": [*others, failure]}}
+        failed = {**replica_set, "status": status}
         return (told, Update(resource=RESOURCE, obj=failed, status=True))
 
     def _creates(self, view: View, replica_set: Obj, count: int) -> list[Write]:
         prefix = f"{name_of(replica_set)}-"
-        taken: set[str] = set()
         writes: list[Write] = []
-        while len(taken) < count:
-            name = prefix[:LONGEST_PREFIX] + self._chance.suffix(5)
-            ref = Ref(resource="pods", namespace=namespace_of(replica_set), name=name)
-            if name in taken or view.get(ref) is not None:
-                continue
-            taken.add(name)
+        for name in free_names(view, self._chance, namespace_of(replica_set), prefix, count):
             writes.append(Create(resource="pods", obj=_pod(replica_set, prefix, name)))
             writes.append(_say(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name}"))
         return writes

@@ -1,7 +1,7 @@
 """The scheduler: gives a pending pod a node, the one with the fewest pods.
 
 Rule 1: a pod that has a node is never moved.
-Rule 2: a node takes pods while it is Ready, schedulable, tolerated, chosen by the pod's nodeSelector and not full.
+Rule 2: a node takes pods while it is Ready, schedulable, tolerated, chosen by the pod's affinity and not full.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from segue.cluster.controllers.contract import NOTHING, Refusal
+from segue.cluster.controllers.placement import UNSCHEDULABLE, chooses, tolerates, untolerated
 from segue.cluster.store import StoreEvent
 from segue.cluster.view import TERMINAL_PHASES, View
 from segue.cluster.writes import Outcome, Say, Update, Write
@@ -20,15 +21,14 @@ from segue.model.objects import (
     condition_of,
     is_ready,
     is_terminating,
-    labels_of,
     name_of,
     namespace_of,
     rfc3339,
-    selects,
 )
 
 COMPONENT = "default-scheduler"
 PODS_PER_NODE = 110  # the kubelet's default, where a node does not say
+_CORDON: Obj = {"key": UNSCHEDULABLE, "effect": "NoSchedule"}  # what a cordon means before the node has its taint
 
 
 class Scheduler:
@@ -97,29 +97,19 @@ def _obstacle(view: View, node: Obj, pod: Obj) -> str:
     """Why the node does not take the pod, "" where it does."""
     if not is_ready(node):  # a node's Ready condition has the same shape as a pod's
         return "node(s) were not ready"
-    if is_terminating(node) or node.get("spec", {}).get("unschedulable"):
+    tolerations = pod["spec"].get("tolerations") or []
+    cordoned = node.get("spec", {}).get("unschedulable") and not tolerates(tolerations, _CORDON)
+    if is_terminating(node) or cordoned:
         return "node(s) were unschedulable"
-    taint = next((item for item in node.get("spec", {}).get("taints") or [] if not _is_tolerated(item, pod)), None)
+    taint = untolerated(node.get("spec", {}).get("taints") or [], tolerations)
     if taint is not None:
         return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
-    selector = pod["spec"].get("nodeSelector") or {}
-    if selector and not selects(selector, labels_of(node)):
+    if not chooses(pod["spec"], node):
         return "node(s) didn't match Pod's node affinity/selector"
     allowed = (node.get("status", {}).get("allocatable") or {}).get("pods", PODS_PER_NODE)
     if view.pods_on(name_of(node)) >= int(allowed):
         return "Too many pods"
     return ""
-
-
-def _is_tolerated(taint: Obj, pod: Obj) -> bool:
-    if taint.get("effect") not in ("NoSchedule", "NoExecute"):
-        return True
-    return any(
-        toleration.get("effect") in (None, "", taint["effect"])
-        and toleration.get("key") in (None, "", taint["key"])
-        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", ""))
-        for toleration in pod["spec"].get("tolerations") or []
-    )
 
 
 def _is_homeless(pod: Obj) -> bool:

@@ -131,11 +131,19 @@ def _terminated(ended: Exit | None) -> Obj:
 def _conditions(view: PodView, phase: str, now_s: float) -> list[Obj]:
     kept = [one for one in view.pod.get("status", {}).get("conditions") or [] if one.get("type") not in _OWN]
     own = [
-        _Condition(kind="PodReadyToStartContainers", holds=bool(view.ip) and not view.has_ended),
+        _sandbox(view),
         _initialized(view, phase),
         *_readiness(view, phase),
     ]
     return [_written(view.pod, condition, now_s) for condition in own] + kept
+
+
+def _sandbox(view: PodView) -> _Condition:
+    kind = "PodReadyToStartContainers"
+    if view.ip and not view.has_ended:
+        return _Condition(kind=kind, holds=True)
+    message = "pod sandbox is not ready" if view.ip else "no pod sandbox exists"
+    return _Condition(kind=kind, holds=False, reason="PodSandboxNotReady", message=message)
 
 
 def _initialized(view: PodView, phase: str) -> _Condition:

@@ -7,11 +7,28 @@ from typing import TypeAlias
 
 from segue.cluster.kinds import Kind
 from segue.cluster.refusals import Cause
+from segue.cluster.validation.autoscalers import autoscaler_causes
+from segue.cluster.validation.daemon_sets import daemon_set_causes
+from segue.cluster.validation.jobs import job_causes, job_update_causes
 from segue.cluster.validation.metadata import metadata_causes, metadata_update_causes
 from segue.cluster.validation.pods import pod_causes, pod_update_causes
+from segue.cluster.validation.policies import policy_binding_causes, policy_causes
+from segue.cluster.validation.quotas import quota_causes
+from segue.cluster.validation.rights import (
+    binding_causes,
+    binding_update_causes,
+    cluster_binding_causes,
+    cluster_role_causes,
+    role_causes,
+)
 from segue.cluster.validation.services import (
     endpoint_slice_causes,
     service_causes,
+)
+from segue.cluster.validation.stateful_sets import (
+    controller_revision_update_causes,
+    stateful_set_causes,
+    stateful_set_update_causes,
 )
 from segue.cluster.validation.workloads import (
     budget_causes,
@@ -21,7 +38,6 @@ from segue.cluster.validation.workloads import (
     replica_set_causes,
     secret_causes,
     secret_update_causes,
-    workload_causes,
     workload_update_causes,
 )
 from segue.model.objects import Obj
@@ -53,18 +69,31 @@ _RULES: dict[str, Rule] = {
     "services": service_causes,
     "deployments.apps": deployment_causes,
     "replicasets.apps": replica_set_causes,
-    "statefulsets.apps": workload_causes,
-    "daemonsets.apps": workload_causes,
+    "statefulsets.apps": stateful_set_causes,
+    "daemonsets.apps": daemon_set_causes,
+    "jobs.batch": job_causes,
+    "horizontalpodautoscalers.autoscaling": autoscaler_causes,
     "endpointslices.discovery.k8s.io": endpoint_slice_causes,
     "leases.coordination.k8s.io": lease_causes,
     "poddisruptionbudgets.policy": budget_causes,
+    "resourcequotas": quota_causes,
+    "validatingadmissionpolicies.admissionregistration.k8s.io": policy_causes,
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": policy_binding_causes,
+    "roles.rbac.authorization.k8s.io": role_causes,
+    "clusterroles.rbac.authorization.k8s.io": cluster_role_causes,
+    "rolebindings.rbac.authorization.k8s.io": binding_causes,
+    "clusterrolebindings.rbac.authorization.k8s.io": cluster_binding_causes,
 }
 _UPDATE_RULES: dict[str, UpdateRule] = {
     "pods": pod_update_causes,
     "deployments.apps": workload_update_causes,
     "replicasets.apps": workload_update_causes,
-    "statefulsets.apps": workload_update_causes,
+    "statefulsets.apps": stateful_set_update_causes,
+    "controllerrevisions.apps": controller_revision_update_causes,
     "daemonsets.apps": workload_update_causes,
+    "jobs.batch": job_update_causes,
     "secrets": secret_update_causes,
     "configmaps": config_map_update_causes,
+    "rolebindings.rbac.authorization.k8s.io": binding_update_causes,
+    "clusterrolebindings.rbac.authorization.k8s.io": binding_update_causes,
 }

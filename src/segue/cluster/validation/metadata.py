@@ -133,7 +133,9 @@ def _name_causes(kind: Kind, metadata: Obj) -> list[Cause]:
     if kind.resource in _PATH_SEGMENT_ONLY:
         bad = next((part for part in ("/", "%") if part in name), "")
         return [invalid_value("metadata.name", name, f"may not contain '{bad}'")] if bad else []
-    if kind.resource == "namespaces":
+    if kind.resource == "statefulsets.apps" and "." in name:
+        return [invalid_value("metadata.name", name, "must not contain dots")]
+    if kind.resource in {"namespaces", "statefulsets.apps"}:
         return dns_label_causes(name, "metadata.name")
     if kind.resource == "services":
         faulty = len(name) > 63 or not _DNS_1035.fullmatch(name)

@@ -26,7 +26,7 @@ _MUTABLE_HINT = (
 def pod_causes(pod: Obj) -> list[Cause]:
     """What is off in a Pod."""
     causes = deletion_cost_causes(pod["metadata"], "metadata")
-    return causes + pod_spec_causes(pod.get("spec") or {}, "spec", template=False)
+    return causes + pod_spec_causes(pod.get("spec") or {}, "spec")
 
 
 def deletion_cost_causes(metadata: Obj, path: str) -> list[Cause]:
@@ -63,7 +63,7 @@ def _frozen_part(spec: Obj) -> Obj:
     return frozen
 
 
-def pod_spec_causes(spec: Obj, path: str, *, template: bool) -> list[Cause]:
+def pod_spec_causes(spec: Obj, path: str) -> list[Cause]:
     """What is off in a PodSpec at `path`."""
     containers: list[Obj] = spec.get("containers") or []
     causes: list[Cause] = [] if containers else [required(f"{path}.containers")]
@@ -80,12 +80,17 @@ def pod_spec_causes(spec: Obj, path: str, *, template: bool) -> list[Cause]:
     if spec.get("dnsPolicy") not in {None, "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}:
         supported = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
         causes.append(unsupported(f"{path}.dnsPolicy", spec["dnsPolicy"], supported))
-    if template and spec.get("restartPolicy") in {"OnFailure", "Never"}:
+    return causes
+
+
+def lasting_pod_causes(spec: Obj, path: str, owner: str) -> list[Cause]:
+    """What pods that are to run for ever may not ask for; `owner` is the kind that keeps them."""
+    causes: list[Cause] = []
+    if spec.get("restartPolicy") in {"OnFailure", "Never"}:
         causes.append(unsupported(f"{path}.restartPolicy", spec["restartPolicy"], ["Always"]))
-    if template and spec.get("activeDeadlineSeconds") is not None:
-        causes.append(
-            forbidden_field(f"{path}.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported")
-        )
+    if spec.get("activeDeadlineSeconds") is not None:
+        detail = f"activeDeadlineSeconds in {owner} is not Supported"
+        causes.append(forbidden_field(f"{path}.activeDeadlineSeconds", detail))
     return causes
 
 

@@ -8,7 +8,7 @@ import re
 
 from segue.cluster.refusals import Cause, forbidden_field, invalid_value, required, unsupported
 from segue.cluster.validation.metadata import label_causes
-from segue.cluster.validation.pods import deletion_cost_causes, pod_spec_causes
+from segue.cluster.validation.pods import deletion_cost_causes, lasting_pod_causes, pod_spec_causes
 from segue.model.objects import Obj, label_selector_matches
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -43,11 +43,7 @@ def replica_set_causes(obj: Obj) -> list[Cause]:
 def workload_causes(obj: Obj) -> list[Cause]:
     """What holds for all that own pods by a selector and a template."""
     spec = obj.get("spec") or {}
-    causes = [
-        invalid_value(f"spec.{key}", spec[key], _NOT_NEGATIVE)
-        for key in ("replicas", "minReadySeconds", "revisionHistoryLimit")
-        if spec.get(key) is not None and spec[key] < 0
-    ]
+    causes = negative_causes(spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
     selector = spec.get("selector")
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     if selector is None:
@@ -61,10 +57,25 @@ def workload_causes(obj: Obj) -> list[Cause]:
         elif not faults and not label_selector_matches(selector, labels):
             detail = "`selector` does not match template `labels`"
             causes.append(invalid_value("spec.template.metadata.labels", labels, detail))
-    causes += label_causes(labels, "spec.template.labels")
+    return causes + template_causes(spec, "ReplicaSet")
+
+
+def template_causes(spec: Obj, owner: str) -> list[Cause]:
+    """What is off in the template of pods that are to run for ever; `owner` is the kind that keeps them."""
     template = spec.get("template") or {}
+    causes = label_causes((template.get("metadata") or {}).get("labels") or {}, "spec.template.labels")
     causes += deletion_cost_causes(template.get("metadata") or {}, "spec.template")
-    return causes + pod_spec_causes(template.get("spec") or {}, "spec.template.spec", template=True)
+    inner, path = template.get("spec") or {}, "spec.template.spec"
+    return causes + pod_spec_causes(inner, path) + lasting_pod_causes(inner, path, owner)
+
+
+def negative_causes(spec: Obj, *keys: str, path: str = "spec") -> list[Cause]:
+    """Numbers that may not be below zero."""
+    return [
+        invalid_value(f"{path}.{key}", spec[key], _NOT_NEGATIVE)
+        for key in keys
+        if spec.get(key) is not None and spec[key] < 0
+    ]
 
 
 def workload_update_causes(obj: Obj, before: Obj) -> list[Cause]:
@@ -157,7 +168,7 @@ def _strategy_causes(strategy: Obj, replicas: int) -> list[Cause]:
             return [unsupported(f"{path}.type", other or "", ["Recreate", "RollingUpdate"])]
     causes: list[Cause] = []
     for key in ("maxUnavailable", "maxSurge"):
-        causes += _share_causes(rolling.get(key, 0), f"{path}.rollingUpdate.{key}")
+        causes += share_causes(rolling.get(key, 0), f"{path}.rollingUpdate.{key}")
     if not causes:
         unavailable = rolling.get("maxUnavailable", 0)
         if isinstance(unavailable, str) and int(unavailable[:-1]) > 100:
@@ -170,7 +181,8 @@ def _strategy_causes(strategy: Obj, replicas: int) -> list[Cause]:
     return causes
 
 
-def _share_causes(value: object, path: str) -> list[Cause]:
+def share_causes(value: object, path: str) -> list[Cause]:
+    """A number of pods, or a percentage."""
     if isinstance(value, str):
         return [] if _PERCENT.fullmatch(value) else [invalid_value(path, value, _PERCENT_WORDS)]
     if isinstance(value, int) and value < 0:

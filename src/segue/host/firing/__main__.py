@@ -61,6 +61,7 @@ class Session:
         if now_s - self._told_s < PROGRESS_S:
             return
         self._told_s = now_s
+        self._out.flush()  # somebody may be reading along
         counts = self.firing.counts
         passed_s = now_s - self.firing.start_s
         tell(

@@ -82,6 +82,13 @@ class FiringChild:
             raise HostError(f"the load could not be fired: {why}")
         return self.summary
 
+    def check_alive(self) -> None:
+        """HostError where it fires no more although nobody told it to stop."""
+        if self._error or self._process.returncode is not None:
+            raise HostError(
+                f"the load fires no more: {self._error or f'it ended with code {self._process.returncode}'}"
+            )
+
     async def kill(self) -> None:
         """End it now, whatever it does."""
         with contextlib.suppress(ProcessLookupError):

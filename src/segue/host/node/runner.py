@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from segue.cluster.node.heartbeat import is_stopped
 from segue.cluster.store import Store, StoreEvent
 from segue.cluster.writes import Delete, Say, Update, Write
 from segue.host.doors import PodNetwork
-from segue.host.node.executor import Executor, Where
+from segue.host.node.executor import Executor, Running, Where
 from segue.host.node.listeners import Listeners
 from segue.model.errors import StatusError
 from segue.model.objects import Ref, name_of, namespace_of, uid_of
@@ -108,6 +108,10 @@ class NodeRunner:
             self._timer.cancel()
         self._listeners.stop()
         await self.executor.stop()
+
+    def containers(self) -> Mapping[str, Running]:
+        """The containers that run or have run, by their ids."""
+        return self.executor.containers
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 

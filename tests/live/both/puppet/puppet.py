@@ -14,6 +14,7 @@ Strings, by /set or in the variable PUPPET as `name=value,name=value`:
                              none: SIGTERM has no handler (only in the variable)
     listen_s                 seconds until it listens
     close                    1: each answer ends its connection
+    burn                     thousandths of a CPU that it burns, in slices of 0.1 s
 
 Every happening is a line of JSON on standard output, with the wall clock's seconds: {"t": 1.5, "what": "SIGTERM"}.
 Rule: standard library only; it runs as a process of the embedded cluster and in an image on a real one.
@@ -32,6 +33,7 @@ from types import FrameType
 from urllib.parse import parse_qsl, urlsplit
 
 STRINGS = {"ready": "200", "health": "200", "startup": "200", "term": "exit", "listen_s": "0", "close": "0"}
+STRINGS["burn"] = "0"
 EVENTS: list[dict[str, str | float]] = []
 _UDP_PORT = 5353
 _NEVER_S = 86_400.0
@@ -202,6 +204,16 @@ def leave(how: str) -> None:
     os._exit(0)
 
 
+def burn() -> None:
+    """Be busy for the share of each slice that the string `burn` says."""
+    while True:
+        busy_s = int(STRINGS["burn"]) / 10_000
+        until_s = time.monotonic() + busy_s
+        while time.monotonic() < until_s:
+            pass
+        pause(0.1 - busy_s)
+
+
 def echo(host: str) -> None:
     """UDP: who answers."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
@@ -224,6 +236,7 @@ pause(float(STRINGS["listen_s"]))
 HOST = os.environ.get("POD_IP") or "0.0.0.0"
 SERVER = Server((HOST, int(os.environ.get("PORT") or 8080)), Handler)
 threading.Thread(target=echo, args=(HOST,), daemon=True).start()
+threading.Thread(target=burn, daemon=True).start()
 note("listening")
 SERVER.serve()
 while True:

@@ -17,6 +17,10 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.live
 
 STATEMENTS = {
+    "segue all-first": "The old pods leave traffic alive right after the switch: the pin waits for no connection, and "
+    "none is cut.",
+    "segue superseding": "A newer target takes over what still drains: it does not wait for old connections, nor cut "
+    "them.",
     "segue ramped": "Replaces a few pods at a time, never more alive than the step allows, without a loss; killed at "
     "any step the same command goes on, and an abort goes back without a loss.",
     "segue canary": "Holds at its stops with so many new pods until it is promoted; goes on or back without loss.",
@@ -293,6 +297,53 @@ def test_connections_stay_where_they_are_and_the_service_is_free(serving: App, m
     assert "capped" not in out
     tally.check_none_lost()
     check_arrived(serving)
+
+
+@pytest.mark.states("segue all-first")
+def test_the_pin_waits_for_no_connection(serving: App, measured: Measured) -> None:
+    """Between pin and detachment, and between switch and unpin, a foreign template could empty the Service."""
+    place = serving.place
+    ip, port = place.world.node_ip, place.node_port(NAME)
+    serving.wait_reached(ip, port)
+    with serving.load() as tally, talk(serving, ip, port) as heard:
+        going = serving.start("release", "-f", serving.file(V2), "--drain-cap", "30")
+        assert going.until("unpin Service"), going.told
+        known = len(heard)
+        wait_until(lambda: len(heard) > known + 2, limit_s=20, what="answers on the old connection")
+        assert "pod-template-hash" not in serving.selector()
+        assert set(heard) == {"v0.1"}, heard
+    code, _, told = going.end()
+
+    for began, ended in (("pin Service", "detach ReplicaSet"), ("switch Service", "unpin Service")):
+        measured(f"window from {began} to {ended}", at_of(told, ended) - at_of(told, began), "s")
+    assert code == 0, told
+    tally.check_none_lost()
+    check_arrived(serving)
+
+
+@pytest.mark.states("segue superseding")
+def test_an_undo_does_not_wait_for_old_connections_and_does_not_cut_them(serving: App) -> None:
+    place = serving.place
+    ip, port = place.world.node_ip, place.node_port(NAME)
+    serving.wait_reached(ip, port)
+    with serving.load() as tally:
+        with talk(serving, ip, port) as heard:
+            handover = serving.start(
+                "release", "-f", serving.file(V2), "--strategy", "handover", "--drain-cap", "90", "--timeout", "60"
+            )
+            assert handover.until("unpin Service"), handover.told
+            handover.kill()
+            undo = serving.start("undo", NAME)
+            assert undo.until("switch Service"), undo.told
+            known = len(heard)
+            wait_until(lambda: len(heard) > known + 5, limit_s=20, what="more answers on the old connection")
+            assert set(heard) == {"v0.1"}, heard
+        code, _, told = undo.end()
+
+    assert code == 0, told
+    assert serving.versions() == {"v0.1"}
+    tally.check_none_lost()
+    serving.check_clean()
 
 
 @pytest.mark.states("segue recreate")

@@ -26,7 +26,6 @@ def named(kind: str, api: str, name: str, spec: Obj) -> Obj:
 
 
 @pytest.mark.states("segue plan: surroundings", "segue ramped")
-@pytest.mark.only("real", "the embedded API server has no quotas")
 def test_a_quota_for_one_more_pod_is_enough_for_ramped(serving: App) -> None:
     quota = named("ResourceQuota", "v1", "tight", {"hard": {"pods": "4"}})
     serving.place.kubectl("apply", "-f", serving.file(json.dumps(quota), "quota.yaml"))
@@ -42,7 +41,6 @@ def test_a_quota_for_one_more_pod_is_enough_for_ramped(serving: App) -> None:
 
 
 @pytest.mark.states("segue plan: surroundings")
-@pytest.mark.only("real", "the embedded API server has no autoscalers and no network policies")
 def test_what_else_acts_on_the_pods_is_warned_of(serving: App) -> None:
     selector = {"matchLabels": {KEY: VALUE}}
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
@@ -68,6 +66,7 @@ def test_what_else_acts_on_the_pods_is_warned_of(serving: App) -> None:
     assert [said.partition(":")[0].partition(" counts")[0] for said in all_first] == [
         "HorizontalPodAutoscaler scaler may end pods while this runs (B3)",
         "PodDisruptionBudget budget",
+        f"NetworkPolicy policy selects by {KEY}",
         "Service bare is headless",
     ]
     assert any(said.startswith(f"NetworkPolicy policy selects by {KEY}") for said in ramped)

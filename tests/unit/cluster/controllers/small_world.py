@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from segue.cluster.controllers.autoscaler.samples import PodUsages
 from segue.cluster.manager import Manager, Settings
 from segue.cluster.registry import Registry
 from segue.cluster.store import Store
@@ -61,12 +62,14 @@ class Watch:
 class World:
     """One cluster; its nodes are Ready and take pods, and `kubelet` makes pods Ready unless a test says otherwise."""
 
-    def __init__(self, *, nodes: int = 1, settings: Settings | None = None, seed: int = 1) -> None:
+    def __init__(
+        self, *, nodes: int = 1, settings: Settings | None = None, seed: int = 1, usages: PodUsages | None = None
+    ) -> None:
         dice = Dice(seed)
         self.clock = Watch()
         self.store = Store()
         self.registry = Registry(self.store, self.clock, dice)
-        self.manager = Manager(self.store, self.registry, dice, settings)
+        self.manager = Manager(self.store, self.registry, dice, settings, usages)
         self.next_ip = 10
         self.wake_in_s: float | None = None
         for number in range(nodes):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from segue.cluster.controllers import owners
 from segue.cluster.controllers.deployment.wishes import Wishes
+from segue.cluster.controllers.hashing import fnv1a, safe
 from segue.model.objects import Obj, annotations_of, name_of, namespace_of
 
 HASH_LABEL = "pod-template-hash"
@@ -28,8 +29,6 @@ _OWN_TO_EACH = frozenset(
         MAX_REPLICAS,
     }
 )
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no 0, 1, 3: no words and nothing to misread
-_FNV_BASIS, _FNV_PRIME = 2166136261, 16777619
 
 
 def by_age(replica_sets: Iterable[Obj]) -> list[Obj]:
@@ -48,10 +47,7 @@ def template_hash(template: Obj, collision_count: int | None) -> str:
     text = json.dumps(_bare(template), sort_keys=True, separators=(",", ":")).encode()
     if collision_count is not None:
         text += collision_count.to_bytes(8, "little")
-    value = _FNV_BASIS
-    for byte in text:
-        value = ((value ^ byte) * _FNV_PRIME) & 0xFFFFFFFF
-    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in str(value))
+    return safe(fnv1a(text))
 
 
 def new_replica_set(deployment: Obj, wishes: Wishes, *, revision: int, replicas: int) -> Obj:

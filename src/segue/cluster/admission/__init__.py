@@ -1,0 +1,1 @@
+"""Policies that users of a cluster write about objects (ValidatingAdmissionPolicy): what they match and say."""
