@@ -15,6 +15,7 @@ from segue.model.objects import Obj
 
 TARGET = Path(__file__).parent.parent / "src" / "segue" / "cluster" / "rights" / "default_roles.json"
 NAMES = {"admin", "cluster-admin", "edit", "view"}
+NAMES |= {"system:aggregated-metrics-reader"}  # comes with a metrics-server, as most clusters have one
 NAMES |= {"system:basic-user", "system:discovery", "system:public-info-viewer"}
 
 

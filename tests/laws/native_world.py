@@ -6,7 +6,7 @@ A pod that is ending answers as long as its preStop hook sleeps; what is sent to
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segue.cluster.writes import Update
 from segue.drive.command import Driver, prepare, release
@@ -14,7 +14,7 @@ from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.native_observe import NativeObserver
 from segue.model.manifest import parse
-from segue.model.natives import PLURALS, stop_sleep_s
+from segue.model.natives import PLURALS, RELEASED, stop_sleep_s
 from segue.model.objects import Obj, Ref, annotations_of, copy_of, is_ready, is_terminating, name_of
 from tests.laws.release_world import World
 
@@ -70,6 +70,7 @@ class NativeWorld(World):
 
     kind: str = "StatefulSet"
     nodes: int = 3
+    lag_s: float = 0.8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +84,7 @@ class NativeWorld(World):
         """First apply, then until everything is Ready and reached."""
         for document in parse(text, file="test.yaml"):
             root = "/api/v1" if document.kind == "Service" else "/apis/apps/v1"
-            plural = PLURALS.get(document.kind, "services")
+            plural = RELEASED.get(document.kind, "services")
             self.call("POST", f"{root}/namespaces/default/{plural}", copy_of(document.obj))
         self.run_for(12.0)
         assert len(self.backends()) == 3
@@ -134,13 +135,21 @@ class NativeWorld(World):
 
 @dataclass
 class Away:
-    """Counts the most pods that did not serve at any moment, and the most there were."""
+    """Counts the most pods that did not serve at any moment, and the most there were; `early` are pods that began to
+    end while the data plane did not know all others that were Ready."""
 
     most: int = 0
     alive: int = 0
+    early: list[str] = field(default_factory=list)
+    ending: set[str] = field(default_factory=set)
 
     def __call__(self, world: World) -> None:
         pods = world.store.all_of("pods", "default")
+        known = world.backends()
+        fresh = [pod for pod in pods if is_terminating(pod) and pod["metadata"]["uid"] not in self.ending]
+        if fresh and any(name_of(pod) not in known for pod in pods if is_ready(pod) and not is_terminating(pod)):
+            self.early += map(name_of, fresh)
+        self.ending |= {pod["metadata"]["uid"] for pod in fresh}
         serving = sum(is_ready(pod) and not is_terminating(pod) for pod in pods)
         self.most = max(self.most, 3 - serving)
         self.alive = max(self.alive, sum(not is_terminating(pod) for pod in pods))

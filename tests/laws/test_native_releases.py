@@ -17,7 +17,7 @@ from segue.model.objects import Obj, name_of
 from segue.release.decision import Done, Stopped
 from segue.release.plan import Approach
 from tests.laws.native_world import SURGES, Away, NativeWorld, native_manifest, released, tags
-from tests.laws.release_world import Killed, driver
+from tests.laws.release_world import Killed, driver, manifest
 
 BEGUN = 4  # writes: two dry runs, the Lease, the template
 ROWS = {
@@ -98,6 +98,7 @@ def test_never_more_than_one_pod_is_away_and_nothing_is_lost(row: str) -> None:
 
     assert tags(world) == ["v2"] * 3
     assert (away.most, away.alive) == ((0, 4) if row == "surge" else (1, 3))
+    assert away.early == []
     assert world.lost == 0
     assert user_spec(world) == before
     assert world.marks() == []
@@ -113,6 +114,7 @@ def test_from_every_crash_point_the_same_command_reaches_the_same_end(row: str, 
 
         assert tags(world) == [{"release": "v2", "undo": "v1"}.get(kind, "v1")] * 3, f"killed before write {kill_at}"
         assert away.most <= 1, f"killed before write {kill_at}"
+        assert away.early == [], f"killed before write {kill_at}"
         assert world.lost == 0, f"killed before write {kill_at}"
         assert world.marks() == [], f"killed before write {kill_at}"
         assert world.native()["spec"]["updateStrategy"] == world_of(row).native()["spec"]["updateStrategy"]
@@ -302,3 +304,27 @@ def test_a_deployment_of_the_same_name_has_a_lease_of_its_own() -> None:
         world.drive(released(text_of("stateful", "v2"), driver("first")), kill_at=BEGUN)
 
     assert [name_of(lease) for lease in world.leases()] == ["segue-test.statefulset"]
+
+
+def test_a_stateful_set_of_the_same_file_goes_before_its_deployment_and_a_stopped_one_holds_it_back() -> None:
+    world = NativeWorld(kind="StatefulSet")
+    beside = manifest("v1").replace("name: test", "name: web").replace("app/name: test", "app/name: web")
+    world.begin(native_manifest("StatefulSet", "v1") + "---" + beside)
+
+    def both(tag: str) -> str:
+        return native_manifest("StatefulSet", tag) + "---" + beside.replace("grace:v1", "grace:v2")
+
+    (ended,) = world.drive(released(both("broken"), driver(timeout_s=5.0)))
+    assert isinstance(ended.end, Stopped)
+    assert [tag for name, tag in by_name(world) if name == "web"] == ["v1"] * 3
+    world.drive(one(abort_native(world.observer(driver()), driver())))
+    outcomes = world.drive(released(both("v2"), driver()))
+
+    assert all(isinstance(outcome.end, Done) for outcome in outcomes)
+    assert by_name(world) == [("test", "v2")] * 3 + [("web", "v2")] * 3
+    assert world.lost == 0
+
+
+def by_name(world: NativeWorld) -> list[tuple[str, str]]:
+    rows = [(name_of(pod).partition("-")[0], pod["spec"]["containers"][0]["image"]) for pod in world.pods()]
+    return sorted((name, image.partition(":")[2]) for name, image in rows)

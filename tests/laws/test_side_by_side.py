@@ -5,6 +5,7 @@ The laws count for themselves, from the user's manifest and what the Service sel
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -231,6 +232,52 @@ def test_an_abort_goes_back_from_every_write(name: str, later: bool) -> None:
         assert trial.selector() == selector, when
         trial.check("v1", when)
     assert backs > 3
+
+
+@dataclass
+class UnevenWorld(World):
+    """Pods start one after the other: what waits for all of them cannot take the first one for all."""
+
+    def _start(self, pod: Obj, uid: str) -> None:
+        if uid not in self.began:
+            self.began[uid] = self.clock.at_s + 0.7 * (len(self.began) % 3)
+        super()._start(pod, uid)
+
+
+@pytest.mark.parametrize("name", ["all-first", "ramped", "two at once"])
+def test_all_new_pods_are_waited_for_forwards_and_backwards(name: str) -> None:
+    forwards = Trial(ENDS[name][0], world=UnevenWorld())
+    outcome = forwards.release()
+    backwards = Trial(replace(ENDS[name][0], keep_s=30.0), world=UnevenWorld())
+    writes = forwards.world.requests
+    backwards.killed(writes - 6)
+    scaled = backwards.sizes()["test"]
+    aborted = backwards.abort()
+
+    assert isinstance(outcome.end, Done)
+    forwards.check("v2")
+    assert isinstance(aborted.end, Done)
+    assert scaled > 0 or name != "all-first"
+    assert backwards.sizes() == {"test": 3}
+    backwards.check("v1")
+
+
+def test_an_abort_waits_for_old_pods_that_have_to_come_back() -> None:
+    trial = Trial(BLUE, world=UnevenWorld())
+    whole = Trial(BLUE, world=UnevenWorld())
+    whole.release()
+    kill_at = whole.world.requests
+    while trial.sizes().get("test", 3) or trial.sizes()["test-v2"] != 3:
+        kill_at -= 1
+        trial = Trial(BLUE, world=UnevenWorld())
+        trial.killed(kill_at)
+        if "segue.dev/release" not in json.dumps(trial.world.store.all_of("deployments.apps", "default")):
+            trial = Trial(BLUE, world=UnevenWorld())
+    outcome = trial.abort()
+
+    assert isinstance(outcome.end, Done)
+    assert trial.sizes() == {"test": 3}
+    trial.check("v1")
 
 
 # -- what holds it, and what takes it back -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from segue.drain.judge import Policy
-from segue.drive.command import Driver, prepare, release, undo
+from segue.drive.command import Driver, abort, prepare, release, undo
 from segue.drive.flow import Flow, Progress
 from segue.drive.loop import Outcome
 from segue.model.manifest import parse
@@ -98,7 +98,9 @@ def test_an_undo_does_not_wait_for_the_drains_either() -> None:
     trial.check("v1")
 
 
-@pytest.mark.parametrize("kill_at", range(32))
+@pytest.mark.parametrize(
+    "kill_at", [each if each % 8 == 5 else pytest.param(each, marks=pytest.mark.full) for each in range(32)]
+)
 def test_killed_anywhere_the_newer_release_goes_on(kill_at: int) -> None:
     trial = Trial()
     trial.ends_the_connection(60.0)
@@ -111,3 +113,14 @@ def test_killed_anywhere_the_newer_release_goes_on(kill_at: int) -> None:
 
     assert all(isinstance(outcome.end, Done) for outcome in outcomes), outcomes[-1].end
     trial.check("v3", f"killed before write {kill_at}")
+
+
+def test_an_abort_says_that_there_is_nothing_warm_to_go_back_to() -> None:
+    trial = Trial()
+    trial.ends_the_connection(3.0)
+    outcome = trial.world.drive(abort("default", "test", trial.driver("first")))
+
+    assert isinstance(outcome.end, Done)
+    assert outcome.end.message.startswith("Deployment test stays at its new version")
+    assert outcome.end.message.endswith("segue undo test goes back")
+    trial.check("v2")

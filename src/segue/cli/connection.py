@@ -36,7 +36,7 @@ def workload_named(_type: object, tokens: Sequence[Token]) -> str:
     native = _NATIVES.get(kind.lower().removesuffix(".apps"), "")
     if slash and not native and kind.lower() not in _KINDS:
         known = "deployment/, statefulset/ or daemonset/NAME"
-        raise ValueError(f"{tokens[0].value} is no workload: write its name, or {known}")
+        raise ValueError(f"{tokens[0].value} is no Deployment, StatefulSet or DaemonSet: write its name, or {known}")
     return f"{native}/{name}" if native and name else deployment_named(_type, tokens)
 
 

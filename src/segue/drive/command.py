@@ -27,10 +27,10 @@ from segue.model.natives import RELEASED
 from segue.model.objects import Obj, copy_of, rfc3339
 from segue.model.workloads import RESTARTED_AT, Deployment, ReplicaSet
 from segue.release import config_pins
-from segue.release.abort import decide_abort
+from segue.release.abort import decide_abort, is_past_return
 from segue.release.actions import PURPOSE
 from segue.release.beside import Beside
-from segue.release.decision import Stopped
+from segue.release.decision import Done, Stopped
 from segue.release.first import decide_first
 from segue.release.memory import RAMPED, Memory
 from segue.release.plan import Approach, Plan, Target, digest_of, make_plan, resume_plan
@@ -476,6 +476,9 @@ def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
     plan = resume_plan(target, snapshot, memory, driver.approach)
     outcome = yield from driver.drive(observer, partial(decide_abort, plan), plan.policy)
     yield from _drop_given_up(observer, snapshot.deployment.template)
+    if is_past_return(snapshot) and isinstance(outcome.end, Done):
+        said = f"Deployment {name} stays at its new version: the old pods had left traffic; segue undo {name} goes back"
+        return replace(outcome, end=Done(message=said))
     return outcome
 
 

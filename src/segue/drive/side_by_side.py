@@ -14,12 +14,14 @@ from segue.drive.around import look_around
 from segue.drive.command import Driver, Preparation, Proposal, check_free, prepare, undo
 from segue.drive.flow import Flow, ask, get
 from segue.drive.loop import Outcome
+from segue.drive.natives import propose_natives
 from segue.drive.pair import find_beside, items_of
 from segue.drive.prepare import Placed, check_service, locate, target_of, try_out
 from segue.model.errors import Conflict, ManifestError, Refused, UsageError
 from segue.model.http import ApiRequest
 from segue.model.images import tag_of
 from segue.model.manifest import Document
+from segue.model.natives import RELEASED
 from segue.model.objects import Obj, annotations_of, copy_of, labels_of, name_of, selects
 from segue.model.services import Service
 from segue.model.workloads import Deployment
@@ -125,7 +127,7 @@ def _check_not_versioned(placed: Placed) -> Flow[None]:
         if label_of_app(name, obj) and obj["spec"].get("replicas", 1):
             raise Refused(
                 f"{name} is served by a Deployment of its own for each version, {name_of(obj)} now",
-                remedy=f"release with --side-by-side, or change it in place: segue release {name_of(obj)} --image NAME=TAG",
+                remedy=f"add --side-by-side, or change it in place: segue release {name_of(obj)} --image NAME=TAG",
             )
 
 
@@ -166,8 +168,9 @@ def prepare_beside(documents: tuple[Document, ...], namespace: str, driver: Driv
             check_service(one, live, templates, [])
     row = next(row for row in tried if row[0].document.kind == "Deployment")
     proposal = yield from _propose(place, row, driver)
-    others = tuple(each for each in tried if each is not row)
-    return Preparation(deployments=(proposal,), others=others)
+    natives = yield from propose_natives(tried, driver)
+    others = tuple(each for each in tried if each[0].document.kind not in RELEASED)
+    return Preparation(deployments=(proposal,), others=others, natives=natives)
 
 
 def _reaches(document: Document, place: Place) -> bool:

@@ -129,7 +129,7 @@ class _Cluster:
             await around.open_relay()
             await manager.start()
             stack.push_async_callback(manager.stop)
-            usage = UsageReader(node.containers, self._readings, self._clock, self._settings.metrics_every_s)
+            usage = UsageReader(node.processes, self._readings, self._clock, self._settings.metrics_every_s)
             usage.start()
             stack.push_async_callback(usage.stop)
             self._publish(api, around, starter.started)

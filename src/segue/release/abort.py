@@ -51,8 +51,8 @@ def decide_abort(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
         )
     if memory is None:
         newest = snapshot.newest
-        version = f", which is at version {newest.pod_hash}" if newest else ""
-        return leave(snapshot, f"no release is under way on Deployment {plan.deployment}{version}")
+        version = f" is at version {newest.pod_hash}:" if newest else ":"
+        return leave(snapshot, f"Deployment {plan.deployment}{version} nothing is left to take back")
     if not snapshot.mine:
         return act(take_lease(plan.deployment, snapshot), because="nobody else drives this release")
     decision = _back(plan, snapshot, memory)
@@ -69,7 +69,7 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     if memory.beside:
         return back_beside(plan, snapshot, memory)
     old = snapshot.set_named(memory.old_set)
-    if old is None or (memory.serving == "new" and old.replicas == 0):
+    if old is None or is_past_return(snapshot):
         return finish(plan, snapshot, memory)  # nothing to go back to: the way out is forward (and then segue undo)
     if not memory.aborting:
         return act(
@@ -89,6 +89,15 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     if pin is not None:
         return pin
     return _put_back(plan, snapshot, memory, old)
+
+
+def is_past_return(snapshot: Snapshot) -> bool:
+    """Whether the new version serves and the old pods have left traffic: there is nothing warm to go back to."""
+    memory = snapshot.memory
+    if memory is None or memory.keeps_version or memory.serving != "new":
+        return False
+    old = snapshot.set_named(memory.old_set)
+    return old is not None and old.replicas == 0
 
 
 def _recreate_old(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> Decision:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from segue.model.objects import Obj
 from segue.model.workloads import Deployment
-from segue.release.actions import Clean, EndDeployment, Forget, Remember, ScaleTo, Select
+from segue.release.actions import Action, Clean, EndDeployment, Forget, Remember, ScaleTo, Select
 from segue.release.beside import Beside, Pair
 from segue.release.decision import Decision, Stopped, act, wait
 from segue.release.memory import ANNOTATION, RAMPED, Memory
@@ -107,7 +107,7 @@ def _leave(plan: Plan, pair: Pair, memory: Memory, old: Deployment) -> Decision:
         if one.name in beside.selectors and one.selector != beside.selectors[one.name]
     )
     copies = tuple(Clean(replica_set=one) for one in pair.sets_of(new) if ANNOTATION in one.annotations)
-    last = (EndDeployment(deployment=new),) if beside.made else (Forget(deployment=new), *copies)
+    last: tuple[Action, ...] = (EndDeployment(deployment=new),) if beside.made else (Forget(deployment=new), *copies)
     decision = act(*mine, *previews(pair), *last, because=f"Deployment {old.name} serves as before")
     if pair.checked is not None or not memory.failed:
         return decision

@@ -189,7 +189,8 @@ def native_steps(plan: NativePlan) -> tuple[str, ...]:
     stops = ", ".join(f"{count} of {plan.desired}" for count in plan.stops)
     hold = (f"with {stops} new pods: hold until segue promote {plan.name}",) if stops else ()
     many = plan.step > 1
-    again = f"wait until the new pod is Ready{_reached(plan, 'an endpoint')} (at most {plan.timeout_s:g} s); then the next one"
+    served = f"the new pod is Ready{_reached(plan, 'an endpoint')}"
+    again = f"wait until {served} (at most {plan.timeout_s:g} s); then the next one"
     settled = f"wait until the {plan.desired} pods are Ready{_reached(plan)}"
     home = "put your own updateStrategy back"
     if plan.way == SURGE:

@@ -104,7 +104,11 @@ def _let_go(plan: Plan) -> tuple[str, ...]:
         if plan.policy.keeps_idle
         else f"end each old pod as soon as it is {_quiet(plan)}"
     )
-    return (*stand_by, "take the old pods out of traffic, alive: their connections stay", _HOME, end)
+    left = (
+        "take the old pods out of traffic, alive: their connections stay; what Kubernetes makes in their place is "
+        "ended at once"
+    )
+    return (*stand_by, left, _HOME, end)
 
 
 def _recreate(plan: Plan) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from segue.release.actions import (
     TakeLease,
 )
 from segue.release.decision import counted
+from segue.release.memory import Memory
 
 
 def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
@@ -53,16 +54,8 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"make Service {name}, which reaches version {pod_hash} only"
         case EndPreview(service=service):
             return f"delete Service {service.name}, which was made for this release"
-        case Remember(memory=memory) if memory.stops and memory.passed and memory.serving == "old":
-            return f"remember on the Deployment that stop {memory.passed} of {len(memory.stops)} is passed"
-        case Remember(memory=memory) if memory.failed:
-            return "remember on the Deployment that this release takes itself back"
-        case Remember(memory=memory) if memory.kind == "scale":
-            return f"remember on the Deployment that {memory.target} pods are wanted"
-        case Remember(memory=memory) if memory.kind == "retire":
-            return f"remember on the Deployment that pod {memory.pod} is to go"
         case Remember(memory=memory):
-            return f"remember on the Deployment that the {memory.serving} pods serve"
+            return f"remember on the Deployment that {_remembered(memory)}"
         case Forget():
             return "take the memory off the Deployment"
         case Clean(replica_set=replica_set):
@@ -114,3 +107,17 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"add {image} to pod {pod.name}"
         case _:
             assert_never(action)
+
+
+def _remembered(memory: Memory) -> str:
+    if memory.stops and memory.passed and memory.serving == "old":
+        return f"stop {memory.passed} of {len(memory.stops)} is passed"
+    if memory.failed:
+        return "this release takes itself back"
+    match memory.kind:
+        case "scale":
+            return f"{memory.target} pods are wanted"
+        case "retire":
+            return f"pod {memory.pod} is to go"
+        case _:
+            return f"the {memory.serving} pods serve"

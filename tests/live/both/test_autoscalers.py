@@ -233,6 +233,7 @@ def test_what_pods_use_scales_them_up_to_the_most(place: Place, measured: Measur
         scaler("b", [metric("cpu", "Utilization", 50)]),
     )
     wait_size(place, "a", 3)
+    wait_until(lambda: place.get(HPAS, "a")["status"]["currentReplicas"] == 3, what="a sync after the scale")
     status, message = wait_said(place, "a", "ScalingLimited", "TooManyReplicas")
     found = place.get(HPAS, "a")["status"]
     share, amount = (
@@ -334,6 +335,21 @@ def test_busy_pods_are_measured_and_get_help(place: Place, measured: Measured) -
     lost = ask(place, "GET", f"/apis/metrics.k8s.io/v1beta1/namespaces/{place.namespace}/pods/none")
     assert lost[0] == 404
     assert lost[1]["message"] == 'pods "none" not found'
+
+
+@pytest.mark.states("HPA-table")
+def test_kubectl_makes_one_and_describes_it(place: Place) -> None:
+    place.create(rollouts.deployment("a", 1))
+    made = place.kubectl("autoscale", "deployment", "a", "--min=2", "--max=3", "--cpu=70%")
+    wait_size(place, "a", 2, limit_s=10)
+    wait_until(lambda: told(place, "a"), what="an event")
+    described = place.kubectl("describe", "hpa", "a")
+
+    assert "horizontalpodautoscaler.autoscaling/a autoscaled" in made
+    assert place.get(HPAS, "a")["spec"]["metrics"] == [metric("cpu", "Utilization", 70)]
+    assert "resource cpu on pods  (as a percentage of request):  <unknown> / 70%" in described
+    assert "AbleToScale" in described
+    assert "New size: 2; reason: Current number of replicas below Spec.MinReplicas" in described
 
 
 @pytest.mark.states("HPA-shared")

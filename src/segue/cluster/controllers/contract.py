@@ -2,6 +2,7 @@
 
 Rule 1: a controller writes nothing and reads no clock; it returns an `Outcome`.
 Rule 2: a controller keeps no memory of its own: what it must remember is in the objects, so a restart loses nothing.
+The one exception is the autoscaler's past recommendations: upstream keeps them nowhere else either.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,9 @@ from segue.cluster.node.heartbeat import is_stopped
 from segue.cluster.store import Store, StoreEvent
 from segue.cluster.writes import Delete, Say, Update, Write
 from segue.host.doors import PodNetwork
-from segue.host.node.executor import Executor, Running, Where
+from segue.host.node.executor import Executor, Where
 from segue.host.node.listeners import Listeners
+from segue.host.node.processes import Process
 from segue.model.errors import StatusError
 from segue.model.objects import Ref, name_of, namespace_of, uid_of
 from segue.ports import Clock, Recorder
@@ -109,9 +110,9 @@ class NodeRunner:
         self._listeners.stop()
         await self.executor.stop()
 
-    def containers(self) -> Mapping[str, Running]:
-        """The containers that run or have run, by their ids."""
-        return self.executor.containers
+    def processes(self) -> dict[str, Process]:
+        """The first process of each container that runs or has run, by the container's id."""
+        return {container_id: running.process for container_id, running in self.executor.containers.items()}
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 

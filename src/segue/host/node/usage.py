@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from segue.cluster.metrics.readings import Reading, Readings, Round
-from segue.host.node.executor import Running
+from segue.host.node.processes import Process
 from segue.ports import Clock
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _KILO = 1024
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Process:
+class _Stat:
     parent: int
     session: int
     cpu_s: float
@@ -33,12 +35,12 @@ class _Process:
 
 
 class UsageReader:
-    """Reads in its rhythm until it is stopped. `containers` are those of the node, by container id."""
+    """Reads in its rhythm until it is stopped. `processes` are the first ones of containers, by container id."""
 
     def __init__(
-        self, containers: Callable[[], Mapping[str, Running]], readings: Readings, clock: Clock, every_s: float
+        self, processes: Callable[[], Mapping[str, Process]], readings: Readings, clock: Clock, every_s: float
     ) -> None:
-        self._containers = containers
+        self._processes = processes
         self._readings = readings
         self._clock = clock
         self._every_s = max(every_s, 1.0)
@@ -58,22 +60,26 @@ class UsageReader:
     async def _run(self) -> None:
         while True:
             running = {
-                container_id: (one.process.pid, one.process.started_at_s)
-                for container_id, one in self._containers().items()
-                if not one.process.ended.done()
+                container_id: (process.pid, process.started_at_s)
+                for container_id, process in self._processes().items()
+                if not process.ended.done()
             }
             at_s = self._clock.now_s()
-            node, found = await asyncio.to_thread(_read, at_s)
-            self._readings.take(Round(node=node, pods=_by_pod(running, found, at_s)))
+            try:
+                node, found = await asyncio.to_thread(_read, at_s)
+            except OSError as error:  # a sandbox may hide /proc/stat: then nothing is known, and the cluster goes on
+                _log.warning("what pods use cannot be read: %s", error)
+            else:
+                self._readings.take(Round(node=node, pods=_by_pod(running, found, at_s)))
             await asyncio.sleep(self._every_s)
 
 
-def _read(at_s: float) -> tuple[Reading, dict[int, _Process]]:
-    return _node(at_s), dict(_processes())
+def _read(at_s: float) -> tuple[Reading, dict[int, _Stat]]:
+    return _node(at_s), dict(_stats())
 
 
 def _by_pod(
-    running: Mapping[str, tuple[int, float]], found: Mapping[int, _Process], at_s: float
+    running: Mapping[str, tuple[int, float]], found: Mapping[int, _Stat], at_s: float
 ) -> dict[str, dict[str, Reading]]:
     """Readings by the uid of the pod and the container's name: what is between a container id's dots."""
     children: dict[int, list[int]] = {}
@@ -106,18 +112,18 @@ def _tree(root: int, children: Mapping[int, list[int]]) -> set[int]:
     return found
 
 
-def _processes() -> Iterator[tuple[int, _Process]]:
+def _stats() -> Iterator[tuple[int, _Stat]]:
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
             with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
-                yield int(entry.name), _process(Path(entry.path, "stat").read_bytes())
+                yield int(entry.name), _stat(Path(entry.path, "stat").read_bytes())
 
 
-def _process(line: bytes) -> _Process:
+def _stat(line: bytes) -> _Stat:
     """One line of /proc/PID/stat; the program's name may hold spaces and brackets, so fields count from its end."""
     fields = line[line.rindex(b")") + 2 :].split()
     ticks = sum(int(fields[index]) for index in (11, 12, 13, 14))  # utime, stime, and those of ended children
-    return _Process(
+    return _Stat(
         parent=int(fields[1]),
         session=int(fields[3]),
         cpu_s=ticks / _TICKS_PER_S,

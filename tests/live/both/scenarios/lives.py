@@ -26,6 +26,7 @@ from tests.live.both.scenarios.sights import Sight
 _IMAGE_TROUBLES = {"ErrImagePull", "ImagePullBackOff"}  # they take turns, as the back-off has it
 _BACK_OFF = "waits: CrashLoopBackOff"
 HASH = "pod-template-hash"
+TAKEN_BACK = "made and taken back"
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class PodLife:
         acts = {act for act, _ in self.words.told}
         eventful = any(word == "Ready" or word.startswith("exit") for word in words[:leaves])
         if leaves is not None and not eventful and len(acts) == 1 and words[-1] == "gone":
-            return f"{min(acts)}: made and taken back"
+            return f"{min(acts)}: {TAKEN_BACK}"
         return self.words.text()
 
     def _whose(self, act: int, pod: Obj) -> None:

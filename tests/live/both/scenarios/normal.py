@@ -15,6 +15,8 @@ What may be coalesced: counts in statuses on their way (only what stands is told
 its write swallows; that it was on its way, where it has arrived in the same act; the order in which one
 decision takes its notes off two ReplicaSets; what an error tells about moments (events, troubles of pods, process ids);
 whether an old pod was let go by evidence, by the timer or by the cap (a busy machine delays the evidence).
+What a ReplicaSet makes in the place of pods that segue has taken out of traffic, and how often it is hurried to its
+end, is a race of two controllers: in an act with such pods neither these nor the most pods at once are told.
 Rule: a pure function; it reads no clock and knows no cluster.
 """
 
@@ -27,8 +29,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from segue.model.objects import Obj, annotations_of, labels_of, name_of
+from segue.model.workloads import ORPHAN_OF
 from tests.live.both.scenarios.lives import (
     HASH,
+    TAKEN_BACK,
     EndpointLives,
     PodLife,
     Words,
@@ -93,6 +97,9 @@ def _names(acts: Sequence[Act]) -> _Names:
     return _Names(sets=sets, hashes=hashes, pods=pods, words=words)
 
 
+_HURRIED = "which never served, within"
+
+
 @dataclass(slots=True, kw_only=True)
 class _Teller:
     names: _Names
@@ -122,13 +129,14 @@ class _Teller:
             for said in act.said
             for line in (
                 f"{said.argv}: exit {said.exit_code}",
-                *(f"  {told}" for told in _even(said.lines, self.names)),
+                *(f"  {told}" for told in _even(said.lines, self.names) if _HURRIED not in told),
             )
         ]
         lines += _sorted_runs([f"{subject}: {change}" for subject, change in story], _NOTES_OFF)
         told = ((key, words.of(number)) for key, words in sorted(self.conditions.items()))
         lines += [f"{key}: {', '.join(words)}" for key, words in told if words]
-        return [*lines, *extremes.lines(crowds=act.crowds), *(f"= {line}" for line in self._standing())]
+        crowds = act.crowds and not any(_is_orphaned(sight) for sight in act.sights)
+        return [*lines, *extremes.lines(crowds=crowds), *(f"= {line}" for line in self._standing())]
 
     # -- the story ---------------------------------------------------------------------------------------------------
 
@@ -243,12 +251,15 @@ class _Teller:
     def lives(self) -> list[str]:
         """All pods, equal lives counted."""
         told: Counter[str] = Counter()
+        replaced = any(ORPHAN_OF in life.text() for life in self.pods.values())
         for life in self.pods.values():
             text = life.text()
+            if replaced and text.endswith(TAKEN_BACK):
+                continue
             beside = [
                 f" | {service}: {_beside(life, lives.lives[life.name]).text()}"
                 for service, lives in sorted(self.services.items())
-                if life.name in lives.lives and lives.lives[life.name].told and not text.endswith("taken back")
+                if life.name in lives.lives and lives.lives[life.name].told and not text.endswith(TAKEN_BACK)
             ]
             told[f"{self.names.pods[life.name]} {text}{''.join(beside)}"] += 1
         return [f"{count} x {text}" for text, count in sorted(told.items())]
@@ -274,6 +285,10 @@ class _Extremes:
         most = [f"most pods: {self._most}"] if crowds else []
         fewest = [f"fewest ready endpoints of {name}: {count}" for name, count in sorted(self._fewest.items())]
         return ["; ".join([*most, *fewest])] if self._most else []
+
+
+def _is_orphaned(sight: Sight) -> bool:
+    return sight.resource == "pods" and ORPHAN_OF in labels_of(sight.object)
 
 
 def _beside(life: PodLife, endpoint: Words) -> Words:

@@ -1,7 +1,7 @@
 """Releases beside an autoscaler that raises and lowers the number of pods in the middle of them: nothing is lost.
 
-The pods drain by themselves (a preStop hook), for an autoscaler ends serving pods as it likes (B3). Here it is moved by
-its bounds, which it follows at once; what moves it by metrics is `test_autoscalers.py`'s.
+The pods drain by themselves (a preStop hook), for an autoscaler ends serving pods as it likes (B3). Mostly it is
+moved by its bounds here, which it follows at once; how metrics move it is told in `test_autoscalers.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pytest
 
 from segue.model.objects import Obj
 from tests.live.both.user.app import NAME, V1, App
+from tests.live.both.world import condition
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -93,6 +94,37 @@ def test_lowered_before_the_switch_the_detached_pods_serve_on(autoscaled: App) -
     assert kept == 3, told
     tally.check_none_lost()
     check_arrived(autoscaled, 2)
+
+
+def by_memory(amount: str) -> Obj:
+    """Bounds that leave room, and how much memory a pod may use on average."""
+    target = {"type": "AverageValue", "averageValue": amount}
+    metric = {"type": "Resource", "resource": {"name": "memory", "target": target}}
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    return {"spec": {"minReplicas": 3, "maxReplicas": 5, "metrics": [metric], "behavior": behavior}}
+
+
+@pytest.mark.states("segue release: autoscaled")
+def test_metrics_of_both_versions_move_it_and_none_is_lost(autoscaled: App) -> None:
+    """While both versions run the autoscaler counts the pods of both: the selector takes all of them."""
+    place, merge = autoscaled.place, "application/merge-patch+json"
+    place.patch(HPAS, NAME, by_memory("1Gi"), kind=merge)
+    wait_until(
+        lambda: condition(place.get(HPAS, NAME), "ScalingActive") == "True", limit_s=90, what="metrics of the pods"
+    )
+    with autoscaled.load() as tally:
+        going = autoscaled.start("release", "-f", autoscaled.file(NEXT))
+        assert going.until("detach ReplicaSet"), going.told
+        place.patch(HPAS, NAME, by_memory("1Mi"), kind=merge)
+        wait_until(lambda: autoscaled.deployment()["spec"]["replicas"] == 5, limit_s=30, what="a scale to 5")
+        code, _, told = going.end()
+        place.patch(HPAS, NAME, by_memory("1Gi"), kind=merge)
+        wait_until(lambda: autoscaled.deployment()["spec"]["replicas"] == 3, limit_s=90, what="a scale to 3")
+        autoscaled.pods(3)
+
+    assert code == 0, told
+    tally.check_none_lost()
+    check_arrived(autoscaled, 3)
 
 
 @pytest.mark.states("segue release: autoscaled", "segue ramped")

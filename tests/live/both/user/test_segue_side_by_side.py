@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from segue.model.objects import Obj
-from tests.live.both.user.app import NAME, SERVICE, V1, V2, App, error_of, without_managed_fields
+from tests.live.both.user.app import NAME, V1, V2, App, error_of, without_managed_fields
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -116,8 +116,8 @@ def test_it_holds_before_the_switch_with_a_preview_and_goes_on_or_back(serving: 
 
 @pytest.mark.states("segue side by side crashes")
 def test_killed_at_each_step_it_goes_on_and_comes_back(serving: App) -> None:
-    argv = ("release", "-f", serving.file(V2), *BESIDE, "v2", "--keep-old", "3", "--strategy", "blue-green")
-    argv = (*argv, "--check", "true")
+    manner = ("--strategy", "blue-green", "--check", "true", "--keep-old", "3")
+    argv = ("release", "-f", serving.file(V2), *BESIDE, "v2", *manner)
     killed = []
     with serving.load() as tally:
         for step in ("make Deployment", "let Service", "from 0 to 3", "new pods serve", "version v2", "stand by"):
@@ -215,4 +215,3 @@ def test_what_cannot_be_is_said_before_anything_is_changed(serving: App) -> None
     assert "name it: --version v0-2" in no_label
     assert "--version needs --side-by-side" in unneeded
     assert "--side-by-side needs a manifest" in running
-    assert SERVICE

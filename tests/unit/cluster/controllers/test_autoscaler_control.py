@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from segue.cluster.controllers.autoscaler.limits import Past, Wish, allowed
+from segue.cluster.controllers.autoscaler.replicas import Crowd, Tolerance, by_average
+from segue.cluster.controllers.autoscaler.samples import Sample, sort_pods
 from segue.cluster.metrics.readings import Reading, Readings, Round
 from segue.cluster.writes import Update
 from segue.model.errors import StatusError
@@ -12,6 +16,7 @@ from segue.model.objects import Obj, condition_of, copy_of, name_of, rfc3339, ui
 from tests.unit.cluster.controllers.small_world import DEPLOYMENTS, World
 
 HPAS = "horizontalpodautoscalers.autoscaling"
+NOW_S = 1_800_000_000.0
 REQUEST = {"requests": {"cpu": "100m", "memory": "100Mi"}}
 
 
@@ -143,16 +148,60 @@ def test_fewer_pods_only_after_five_minutes() -> None:
     assert world.size() == 1
 
 
-def test_young_pods_count_for_nothing_where_more_are_wanted() -> None:
+def _pod(phase: str = "Running", *, started_s: float = 0.0, ready: bool = True, since_s: float = 0.0) -> Obj:
+    """A pod; its times are seconds before NOW_S."""
+    condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": rfc3339(NOW_S - since_s)}
+    status = {"phase": phase, "startTime": rfc3339(NOW_S - started_s), "conditions": [condition]}
+    return {"metadata": {"name": "p", "uid": "u"}, "status": status}
+
+
+LEAVING = {**_pod(), "metadata": {"name": "p", "uid": "u", "deletionTimestamp": rfc3339(NOW_S)}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "window_s", "resource", "counts"),
+    [
+        (_pod(started_s=100, since_s=30), 15, "cpu", "ready"),
+        (_pod(started_s=100, since_s=10), 15, "cpu", "unready"),  # part of its sample is its start
+        (_pod(started_s=100, since_s=10), 15, "memory", "ready"),
+        (_pod(started_s=100, since_s=90, ready=False), 15, "cpu", "unready"),
+        (_pod(started_s=400, since_s=380, ready=False), 15, "cpu", "unready"),  # it has never been Ready
+        (_pod(started_s=400, since_s=100, ready=False), 15, "cpu", "ready"),  # it works, whatever it says
+        (_pod("Pending"), 15, "cpu", "unready"),
+        (_pod("Failed"), 15, "cpu", "ignored"),
+        (LEAVING, 15, "cpu", "ignored"),
+        (_pod(started_s=400, since_s=400), None, "cpu", "missing"),
+    ],
+)
+def test_which_pods_count(pod: Obj, window_s: float | None, resource: str, counts: str) -> None:
+    samples = {} if window_s is None else {"p": Sample(milli=1, at_s=NOW_S - 5, window_s=window_s)}
+    found = sort_pods([pod], samples, resource, NOW_S)
+    listed = {"unready": found.unready, "missing": found.missing, "ignored": found.ignored}
+
+    assert {name for name, names in listed.items() if names} | ({"ready"} if found.ready else set()) == {counts}
+
+
+def test_young_pods_do_not_turn_more_into_fewer() -> None:
     """Two pods at 100 % of a target of 50 % want four; with two more that just came up, it stays so."""
     world = measured()
     world.use(100)
     world.scaler()
-    world.kubelet()  # two more, which burn what a start burns
+    world.kubelet()
     world.use(100)
     world.pass_time(15)
 
     assert world.size() == 4
+
+
+def test_what_comes_up_already_is_not_asked_for_again() -> None:
+    """Four pods at 130 % want 5.2; one more is on its way, and five would be within the tolerance."""
+    pods = [{**_pod(started_s=400, since_s=400), "metadata": {"name": f"p{n}", "uid": f"u{n}"}} for n in range(4)]
+    coming = {**_pod("Pending"), "metadata": {"name": "new", "uid": "new"}}
+    samples = {name_of(pod): Sample(milli=130) for pod in pods}
+    crowd = Crowd(pods=[*pods, coming], replicas=5, resource="memory", tolerance=Tolerance(), now_s=NOW_S)
+
+    assert by_average(crowd, samples, 100).replicas == 5
+    assert by_average(replace(crowd, pods=pods, replicas=4), samples, 100).replicas == 6
 
 
 def test_pods_without_metrics_keep_the_number_up() -> None:
@@ -197,7 +246,7 @@ def test_one_metric_that_fails_lets_others_ask_for_more_only() -> None:
     for metric in (little, much):
         world = measured()
         world.use(0)
-        world.scaler(metrics=[pods, metric])
+        world.scaler(metrics=[pods, metric], behavior={"scaleDown": {"stabilizationWindowSeconds": 0}})
         sizes.append(world.size())
 
     assert sizes == [2, 4]
@@ -224,7 +273,8 @@ def test_a_scale_that_is_refused_is_said_and_not_remembered() -> None:
     world.registry.update = (  # type: ignore[method-assign]  # an admission policy would say so, and needs a library
         lambda resource, obj, **more: refuse() if more.get("subresource") == "scale" else update(resource, obj, **more)
     )
-    world.scaler(behavior={})
+    by_two = {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 1800}]}
+    world.scaler(behavior={"scaleUp": by_two})
     world.registry.update = update  # type: ignore[method-assign]  # as it was
     refused, size = world.said("AbleToScale"), world.size()
     world.pass_time(15)

@@ -116,7 +116,10 @@ class HorizontalPodAutoscalerController:
         found = allowed(wish, spec.get("behavior"), past)
         draft.set("AbleToScale", holds=True, reason=found.able[0], message=found.able[1])
         draft.set("ScalingLimited", holds=found.limited, reason=found.limit[0], message=found.limit[1])
-        because = "All metrics below target" if computed.replicas < current else f"{computed.asked_by} above target"
+        because = ""  # the metrics ask for what there is: only a bound or a window may want another number
+        if computed.replicas != current:
+            below = computed.replicas < current
+            because = "All metrics below target" if below else f"{computed.asked_by} above target"
         return _Decision(replicas=found.replicas, because=because, computed=computed)
 
     def _computed(self, view: View, draft: Draft, target: Obj, current: int) -> Computed:
