@@ -126,20 +126,9 @@ def test_bounds_hold_at_once_and_without_metrics(place: Place, measured: Measure
         "ScaledToZero": ("False", "NotScaledToZero", "the HPA controller did not scale the workload to zero"),
     }
     assert ("kube-controller-manager", "scale") in managers
-    wait_until(
-        lambda: (
-            ("Normal", "SuccessfulRescale", "New size: 2; reason: Current number of replicas below Spec.MinReplicas")
-            in told(place, "low")
-        ),
-        what="the event",
-    )
-    wait_until(
-        lambda: (
-            ("Normal", "SuccessfulRescale", "New size: 1; reason: Current number of replicas above Spec.MaxReplicas")
-            in told(place, "high")
-        ),
-        what="the other event",
-    )
+    for name, size, why in (("low", 2, "below Spec.MinReplicas"), ("high", 1, "above Spec.MaxReplicas")):
+        event = ("Normal", "SuccessfulRescale", f"New size: {size}; reason: Current number of replicas {why}")
+        wait_until(lambda name=name, event=event: event in told(place, name), what=f"{event}")  # type: ignore[misc]
 
 
 @pytest.mark.states("HPA-bounds")

@@ -13,6 +13,8 @@ from tests.live.both.scenarios.stage import Stage, is_pinned, memory_of, ready_e
 from tests.live.both.scenarios.test_releases import detached, file_of, held_release
 
 pytestmark = pytest.mark.live
+# The one moment after a switch at which nothing goes on by itself
+STANDS_BY = ("--strategy", "blue-green", "--check", "true", "--keep-old", "8")
 
 
 @scenario
@@ -50,11 +52,11 @@ def test_a_release_killed_after_its_switch_goes_on_with_the_same_command(stage: 
     web(stage, 2)
     file = file_of(stage, "v2", 2)
     stage.act("segue release, killed once it has switched")
-    with stage.segue_running("release", "-f", file) as process:
+    with stage.segue_running("release", "-f", file, *STANDS_BY) as process:
         switched(stage)
         os.kill(process.pid, signal.SIGKILL)
     stage.act("the same command again")
-    stage.segue("release", "-f", file)
+    stage.segue("release", "-f", file, *STANDS_BY)
 
 
 @pytest.mark.full
@@ -62,7 +64,7 @@ def test_a_release_killed_after_its_switch_goes_on_with_the_same_command(stage: 
 def test_a_release_killed_after_its_switch_can_be_aborted(stage: Stage) -> None:
     web(stage, 2)
     stage.act("segue release, killed once it has switched")
-    with stage.segue_running("release", "-f", file_of(stage, "v2", 2)) as process:
+    with stage.segue_running("release", "-f", file_of(stage, "v2", 2), *STANDS_BY) as process:
         switched(stage)
         os.kill(process.pid, signal.SIGKILL)
     stage.act("segue abort")
