@@ -165,7 +165,9 @@ def test_old_pods_stand_by_and_an_abort_goes_back_at_once() -> None:
     given_up.check("v1")
 
 
-@pytest.mark.parametrize("approach", [HELD, TRIED], ids=["held", "tried"])
+@pytest.mark.parametrize(
+    "approach", [pytest.param(HELD, id="held"), pytest.param(TRIED, id="tried", marks=pytest.mark.full)]
+)
 def test_from_every_crash_point_the_same_command_ends_the_same(approach: Approach) -> None:
     whole = Trial(approach)
     whole.release()

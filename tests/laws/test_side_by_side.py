@@ -169,7 +169,9 @@ EVERY = pytest.mark.parametrize("name", ENDS)
 ENUMERATED = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in {"all-first", "ramped"} else pytest.mark.full) for name in ENDS]
 )
-LATER = pytest.mark.parametrize("later", [False, True], ids=["first run", "later run"])
+LATER = pytest.mark.parametrize(
+    "later", [pytest.param(False, id="first run"), pytest.param(True, id="later run", marks=pytest.mark.full)]
+)
 
 
 def expected(name: str, *, later: bool) -> dict[str, int]:
