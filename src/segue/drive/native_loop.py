@@ -21,7 +21,8 @@ from segue.release.decision import Stopped
 from segue.release.memory import Memory
 from segue.release.native_actions import CleanRevision, NativeAction, native_request, told
 from segue.release.native_release import take_lease
-from segue.release.natives import NativeDecision, NativeSnapshot
+from segue.release.native_snapshot import NativeSnapshot
+from segue.release.natives import NativeDecision
 
 DecideNative: TypeAlias = Callable[[NativeSnapshot, Memory | None], NativeDecision]
 

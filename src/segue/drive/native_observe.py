@@ -15,7 +15,7 @@ from segue.model.natives import DAEMON_SET, PLURALS, STATEFUL_SET, Native, Revis
 from segue.model.objects import Obj, controller_of, uid_of
 from segue.model.services import Service, endpoints_of
 from segue.model.workloads import Lease, Pod, selector_query
-from segue.release.natives import NativeSnapshot
+from segue.release.native_snapshot import NativeSnapshot
 
 
 def native_named(

@@ -11,7 +11,7 @@ from segue.model.natives import PLURALS, partition_of
 from segue.model.objects import Obj, name_of
 from segue.model.workloads import CHANGE_CAUSE
 from segue.release.memory import Memory
-from segue.release.natives import ORDINALS, NativeSnapshot
+from segue.release.native_snapshot import ORDINALS, NativeSnapshot
 
 
 def native_standing(observer: NativeObserver) -> Flow[Standing]:

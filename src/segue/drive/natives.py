@@ -27,7 +27,8 @@ from segue.release.memory import Memory
 from segue.release.native_actions import Amend, native_request
 from segue.release.native_plan import check_manner, make_native_plan, resume_native_plan
 from segue.release.native_release import decide_native, decide_native_abort, decide_settled, is_at
-from segue.release.natives import NATIVE_SETTINGS, NativePlan, NativeSnapshot
+from segue.release.native_snapshot import NativeSnapshot
+from segue.release.natives import NATIVE_SETTINGS, NativePlan
 from segue.release.plan import Target, digest_of
 from segue.release.requests import patch_workload
 

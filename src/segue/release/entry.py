@@ -10,8 +10,8 @@ from segue.release.actions import Remember, TakeLease, detach_key
 from segue.release.decision import Decision, act, stop, wait
 from segue.release.leaving import leave
 from segue.release.memory import Memory
-from segue.release.plan import SETTLE_S, Plan, replaced_metadata, settings_of
-from segue.release.snapshot import Snapshot
+from segue.release.plan import Plan, replaced_metadata, settings_of
+from segue.release.snapshot import SETTLE_S, Snapshot
 
 LEASE_LASTS_S = 10
 UNHEALTHY_PATIENCE_S = 20.0  # how long pods of the present version may take to be Ready before we go on without them

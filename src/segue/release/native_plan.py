@@ -13,7 +13,8 @@ from segue.model.errors import Refused
 from segue.model.natives import STATEFUL_SET, Native, partition_of, stop_sleep_s, surge_of
 from segue.model.objects import Obj
 from segue.release.memory import RAMPED, Memory
-from segue.release.natives import NODES, ORDINALS, SURGE, NativePlan, NativeSnapshot
+from segue.release.native_snapshot import NODES, ORDINALS, SURGE, NativeSnapshot
+from segue.release.natives import NativePlan
 from segue.release.plan import Approach, Target, stops_of
 
 TIMEOUT_S = 600.0  # of each pod; neither kind has a progressDeadlineSeconds

@@ -14,20 +14,9 @@ from segue.release.decision import Done
 from segue.release.entry import LEASE_LASTS_S, UNHEALTHY_PATIENCE_S
 from segue.release.memory import ANNOTATION, Memory
 from segue.release.native_actions import Amend, CleanRevision
+from segue.release.native_snapshot import NODES, ORDINALS, SURGE, NativeSnapshot
 from segue.release.native_waiting import late
-from segue.release.natives import (
-    NODES,
-    ORDINALS,
-    SURGE,
-    NativeDecision,
-    NativePlan,
-    NativeSnapshot,
-    do,
-    halt,
-    is_stateful,
-    pause,
-    settings_of_native,
-)
+from segue.release.natives import NativeDecision, NativePlan, do, halt, is_stateful, pause, settings_of_native
 from segue.release.one_by_one import ON_DELETE, decide_one_by_one
 from segue.release.ordinal import decide_ordinals, rolling
 from segue.release.plan import replaced_metadata

@@ -8,7 +8,8 @@ from __future__ import annotations
 from segue.release.actions import DropLease
 from segue.release.decision import Done, counted
 from segue.release.memory import Memory
-from segue.release.natives import NativeDecision, NativePlan, NativeSnapshot, halt
+from segue.release.native_snapshot import NativeSnapshot
+from segue.release.natives import NativeDecision, NativePlan, halt
 
 
 def room(plan: NativePlan, seen: NativeSnapshot, memory: Memory) -> int:

@@ -13,8 +13,9 @@ from segue.release.actions import EndPod
 from segue.release.entry import UNHEALTHY_PATIENCE_S
 from segue.release.memory import Memory
 from segue.release.native_actions import Amend
+from segue.release.native_snapshot import NativeSnapshot
 from segue.release.native_waiting import room, stand_still
-from segue.release.natives import NativeDecision, NativePlan, NativeSnapshot, do, is_stateful, pause
+from segue.release.natives import NativeDecision, NativePlan, do, is_stateful, pause
 
 ON_DELETE: Obj = {"type": "OnDelete"}
 

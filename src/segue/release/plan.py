@@ -24,7 +24,6 @@ from segue.release.snapshot import Snapshot
 
 KEEPS_IDLE = "handover"  # the strategy to which an open connection on which nothing moves is a live one
 USUAL_CAP_S = {"handover": 3600.0}  # else the policy's own
-SETTLE_S = 2.0  # a Deployment younger than this may not have reached the data plane yet (M7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

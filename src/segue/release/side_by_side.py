@@ -32,8 +32,8 @@ from segue.release.gate import before_switch
 from segue.release.leaving import drain, leave
 from segue.release.memory import Memory, memory_of
 from segue.release.patience import held, late, out_of_time, stuck, troubles_of
-from segue.release.plan import SETTLE_S, Plan
-from segue.release.snapshot import Snapshot
+from segue.release.plan import Plan
+from segue.release.snapshot import SETTLE_S, Snapshot
 
 CHANGED = "somebody changed the template of Deployment {} during this release"
 

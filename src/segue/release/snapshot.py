@@ -14,6 +14,8 @@ from segue.model.services import Endpoint, Service
 from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import Memory, memory_of
 
+SETTLE_S = 2.0  # a Deployment younger than this may not have reached the data plane yet (M7)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:

@@ -13,8 +13,9 @@ from segue.model.objects import Obj
 from segue.model.workloads import Pod
 from segue.release.memory import Memory
 from segue.release.native_actions import Amend
+from segue.release.native_snapshot import NativeSnapshot
 from segue.release.native_waiting import stand_still
-from segue.release.natives import NativeDecision, NativePlan, NativeSnapshot, do, pause
+from segue.release.natives import NativeDecision, NativePlan, do, pause
 from segue.release.one_by_one import ON_DELETE
 
 WAKE_S = 3.0  # after which a controller that has not ended an old pod gets a sign, once for each new pod
