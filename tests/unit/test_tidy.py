@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,10 @@ def test_tests_do_not_sleep() -> None:
     ]
 
     assert not sleeping, "wait for a condition (tests/waiting.py) or make time an argument"
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """There are no packages around them, so pytest knows a module by its name alone."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert [name for name, count in names.items() if count > 1] == []
