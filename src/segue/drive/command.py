@@ -95,7 +95,7 @@ def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> 
     if not any(document.kind in RELEASED for document in documents):
         kinds = ", ".join(sorted({document.kind for document in documents}))
         raise ManifestError(
-            f"there is no {', '.join(RELEASED)} in it (only {kinds})",
+            f"there is no {', '.join(RELEASED[:-1])} or {RELEASED[-1]} in it (only {kinds})",
             place=documents[0].place("kind"),
             remedy="segue releases these; give it the file that has one",
         )

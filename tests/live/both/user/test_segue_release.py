@@ -61,7 +61,7 @@ def test_a_first_release_creates_and_a_second_has_nothing_to_do(app: App) -> Non
     again = app.segue("release", "-f", file)
 
     assert "it is new: nothing can be lost" in planned
-    assert nothing == "no Deployments in this namespace\n"
+    assert nothing == "no Deployments, StatefulSets or DaemonSets in this namespace\n"
     assert "Deployment test has 3 Ready pods" in released
     assert again.returncode == 0
     assert "Deployment test has 3 Ready pods" in again.stdout
@@ -266,7 +266,7 @@ def test_a_release_that_stopped_says_why_and_an_abort_brings_the_same_pods_back(
     assert "segue abort" in said
     assert "the old version serves" in status["release"]
     assert (status["ready"], status["replicas"], status["drivenBy"]) == (3, 3, None)
-    assert "no release is under way" in aborted
+    assert "nothing is left to take back" in aborted
     assert {pod["metadata"]["name"] for pod in serving.pods()} == old
     assert changes(before, users_part(serving.deployment())) == {}
     tally.check_none_lost()
