@@ -94,8 +94,9 @@ def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> 
     placed = yield from locate(documents, namespace)
     if not any(document.kind in RELEASED for document in documents):
         kinds = ", ".join(sorted({document.kind for document in documents}))
+        *most, last = RELEASED
         raise ManifestError(
-            f"there is no {', '.join(RELEASED[:-1])} or {RELEASED[-1]} in it (only {kinds})",
+            f"there is no {', '.join(most)} or {last} in it (only {kinds})",
             place=documents[0].place("kind"),
             remedy="segue releases these; give it the file that has one",
         )

@@ -149,7 +149,13 @@ MANIFESTS = [
         path="$.spec.selector",
         says="Service test selects nothing: no pod carries app/name=nobody",
     ),
-    Bad(name="no Deployment", text=SERVICE, line="kind: Service", path="$.kind", says="there is no Deployment, StatefulSet or DaemonSet in it"),
+    Bad(
+        name="no Deployment",
+        text=SERVICE,
+        line="kind: Service",
+        path="$.kind",
+        says="there is no Deployment, StatefulSet or DaemonSet in it",
+    ),
 ]
 
 
