@@ -144,6 +144,7 @@ def test_a_job_is_run_before_the_switch_and_taken_away_again(serving: App) -> No
     at_version(serving, "v0.2")
 
 
+@pytest.mark.full
 @pytest.mark.states("segue checks")
 def test_a_job_does_not_outlive_a_release_that_is_stopped(serving: App) -> None:
     serving.file(JOB.replace("exit CODE", "sleep 60"), "long.yaml")
@@ -205,6 +206,7 @@ def _total(because: str) -> float:
     return float(because.partition("0 of ")[2].partition(" bad")[0])
 
 
+@pytest.mark.full
 @pytest.mark.states("segue analysis")
 def test_without_evidence_it_holds_until_somebody_promotes_it(serving: App) -> None:
     text = "every: 1s\natMost: 4s\nmetrics:\n- name: mine\n  command: echo no such place; exit 7\n  badAtMost: 10%\n"
@@ -246,6 +248,7 @@ def test_prometheus_says_how_the_new_version_does(serving: App, measured: Measur
     at_version(serving, "v0.2")
 
 
+@pytest.mark.full
 @pytest.mark.states("segue analysis")
 def test_a_prometheus_that_knows_nothing_or_is_gone_lets_nothing_pass(serving: App) -> None:
     manner = ("--strategy", "canary", "--stop", "1", "--no-wait", "--analysis")

@@ -80,6 +80,7 @@ def test_raised_before_the_switch_the_serving_pods_follow_and_lowered_after_it_n
     check_arrived(autoscaled, 2)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue release: autoscaled")
 def test_lowered_before_the_switch_the_detached_pods_serve_on(autoscaled: App) -> None:
     old = autoscaled.place.all("replicasets")[0]["metadata"]["name"]
@@ -104,6 +105,7 @@ def by_memory(amount: str) -> Obj:
     return {"spec": {"minReplicas": 3, "maxReplicas": 5, "metrics": [metric], "behavior": behavior}}
 
 
+@pytest.mark.full
 @pytest.mark.states("segue release: autoscaled")
 def test_metrics_of_both_versions_move_it_and_none_is_lost(autoscaled: App) -> None:
     """While both versions run the autoscaler counts the pods of both: the selector takes all of them."""
@@ -143,6 +145,7 @@ def test_a_ramped_release_is_raised_and_lowered_on_its_way(autoscaled: App) -> N
     check_arrived(autoscaled, 3)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue release: autoscaled")
 def test_a_release_that_is_taken_back_leaves_the_number_that_the_autoscaler_wants(autoscaled: App) -> None:
     broken = autoscaled.file(NEXT.replace("path: /health", "path: /nowhere"))

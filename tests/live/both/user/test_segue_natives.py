@@ -107,6 +107,7 @@ def test_a_stateful_set_goes_one_ordinal_after_the_other_without_a_loss(app: App
     check_arrived(app, stateful("v0.2"))
 
 
+@pytest.mark.full
 @pytest.mark.states("segue statefulset")
 def test_it_goes_on_where_it_was_killed_and_undoes_and_restarts(app: App) -> None:
     serving(app, stateful())
@@ -133,6 +134,7 @@ def test_it_goes_on_where_it_was_killed_and_undoes_and_restarts(app: App) -> Non
     check_clean(app)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue statefulset abort")
 def test_a_pod_that_does_not_get_ready_stops_it_and_an_abort_ends_that_one_first(app: App) -> None:
     before = serving(app, stateful())
@@ -154,6 +156,7 @@ def test_a_pod_that_does_not_get_ready_stops_it_and_an_abort_ends_that_one_first
     check_clean(app)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue statefulset")
 def test_a_stop_holds_until_it_is_promoted(app: App) -> None:
     serving(app, stateful())
@@ -170,6 +173,7 @@ def test_a_stop_holds_until_it_is_promoted(app: App) -> None:
 # -- DaemonSet ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.states("segue daemonset")
 def test_a_daemon_set_that_may_surge_loses_nothing_on_a_single_node(app: App) -> None:
     before = serving(app, daemon(strategy=SURGES), 1)

@@ -77,6 +77,7 @@ def test_each_version_is_a_deployment_of_its_own_and_each_later_run_works_the_sa
     check_clean(serving)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue side by side")
 def test_the_first_release_of_all_makes_the_versions_deployment_and_the_service(app: App) -> None:
     app.done("release", "-f", app.file(V1), *BESIDE, "v1")
@@ -88,6 +89,7 @@ def test_the_first_release_of_all_makes_the_versions_deployment_and_the_service(
     check_clean(app)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue side by side")
 def test_it_holds_before_the_switch_with_a_preview_and_goes_on_or_back(serving: App) -> None:
     manner = ("--strategy", "blue-green", "--preview", "next", "--no-wait")
@@ -114,6 +116,7 @@ def test_it_holds_before_the_switch_with_a_preview_and_goes_on_or_back(serving: 
     check_clean(serving)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue side by side crashes")
 def test_killed_at_each_step_it_goes_on_and_comes_back(serving: App) -> None:
     manner = ("--strategy", "blue-green", "--check", "true", "--keep-old", "3")
@@ -166,6 +169,7 @@ def test_two_deployments_share_the_traffic_and_the_old_one_is_deleted(serving: A
     check_clean(serving)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue canary side by side", "segue side by side crashes")
 def test_a_canary_that_is_killed_goes_on_and_comes_back(serving: App) -> None:
     argv = ("release", "-f", serving.file(V2), *BESIDE, "v2", "--strategy", "ramped", "--step", "1")
