@@ -129,6 +129,7 @@ class World:
     measure: Callable[[Measure], Mapping[str, Sample]] = lambda _: {}  # what sources say
     measures: list[Measure] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)  # by pod: connections that stay open
+    idle: dict[str, int] = field(default_factory=dict)  # by pod: open ones on which nothing has moved for a minute
     refuse: Callable[[ApiRequest], ApiResponse | None] = lambda _: None
 
     def __post_init__(self) -> None:
@@ -324,6 +325,11 @@ class World:
             rows = [
                 {"localPort": 10002, "remote": "10.9.0.1", "remotePort": 40000 + number, "state": "ESTABLISHED"}
                 for number in range(self.held.get(result.name, 0))
+            ]
+            counted = {"bytesReceived": 80, "bytesSent": 120, "idleReceivedMs": 60_010, "idleSentMs": 60_000}
+            rows += [
+                {"localPort": 10002, "remote": "10.9.0.2", "remotePort": 50000 + number, "state": "ESTABLISHED", **counted}
+                for number in range(self.idle.get(result.name, 0))
             ]
             arrived = int(self.arrived.get(result.name, 0.0))
             return ApiResponse(code=200, body={"passiveOpens": arrived, "connections": rows})

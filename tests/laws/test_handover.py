@@ -10,6 +10,7 @@ from segue.drain.judge import Policy
 from segue.drive.command import Driver, abort, prepare, release
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.steering import steer
 from segue.model.manifest import parse
 from segue.model.objects import Obj, labels_of, name_of
 from segue.release.decision import Done
@@ -115,6 +116,26 @@ def test_from_every_crash_point_the_same_command_ends_the_same() -> None:
         assert isinstance(outcome.end, Done), f"killed before write {kill_at}: {outcome.end}"
         trial.check(f"killed before write {kill_at}")
         assert end_state(trial.world) == end_state(whole.world), f"killed before write {kill_at}"
+
+
+def test_gone_on_with_from_another_shell_it_keeps_idle_connections_as_long_as_it_promised() -> None:
+    """Who resumes or promotes has not said what counts as live; who began the handover had."""
+    trial = Trial(bounds=DIED)
+    trial.world.idle = dict.fromkeys(trial.old, 2)
+    with pytest.raises(Killed):
+        trial.world.drive(trial.flow(trial.driver()), kill_at=8)
+    trial.world.run_for(7.0)
+    another = driver("second", dead=frozenset({"first"}))
+    trial.world.drive(steer("default", "test", "pause", another))
+    steered = trial.world.drive(steer("default", "test", "resume", another))
+
+    assert steered.outcome is not None
+    actions = steered.outcome.journal.actions
+    switched_s = next(one.at_s for one in actions if one.action.startswith("switch Service"))
+    ends = {end.pod: end for end in steered.outcome.journal.ends}
+    assert {ends[name].reason for name in trial.old} == {"capped"}
+    assert min(ends[name].at_s for name in trial.old) - switched_s > CAP_S - 1
+    trial.check()
 
 
 @pytest.mark.full

@@ -54,9 +54,9 @@ class Driver:
         """Eyes on one Deployment, or on two side by side."""
         return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone, beside=beside)
 
-    def drive(self, observer: Observer, decide: Decide, policy: Policy | None = None) -> Flow[Outcome]:
-        """One run over one Deployment. `policy`: the plan's, where there is one."""
-        policy = policy or self.approach.policy
+    def drive(self, observer: Observer, decide: Decide, policy: Policy) -> Flow[Outcome]:
+        """One run over one Deployment. `policy` says what counts as a live connection: the plan's, where there is
+        one, for a release that another command began may keep idle connections although this one's user did not ask."""
         run = Drive(observer=observer, decide=decide, policy=policy, sampler_image=self.sampler_image)
         outcome = yield from run.run()
         if outcome.goes_on and outcome.newest is not None:
@@ -337,7 +337,8 @@ def _then_shrink(proposal: Proposal, outcome: Outcome, driver: Driver) -> Flow[O
 def _until_ready(observer: Observer, driver: Driver) -> Flow[Outcome]:
     timeout_s = driver.approach.timeout_s or 600.0
     snapshot = yield from observer.observe()
-    return (yield from driver.drive(observer, partial(decide_first, snapshot.now_s + timeout_s, timeout_s)))
+    decide_ready = partial(decide_first, snapshot.now_s + timeout_s, timeout_s)
+    return (yield from driver.drive(observer, decide_ready, driver.approach.policy))
 
 
 def undo(namespace: str, name: str, revision: int | None, driver: Driver) -> Flow[Outcome]:
@@ -438,7 +439,7 @@ def scale(namespace: str, name: str, replicas: int, driver: Driver) -> Flow[Outc
     deployment = snapshot.deployment
     timeout_s = driver.approach.timeout_s or float(deployment.progress_deadline_s)
     plan = _plan_of_sizes("scale", snapshot, replicas, driver, timeout_s)
-    return (yield from driver.drive(observer, partial(decide_scale, plan)))
+    return (yield from driver.drive(observer, partial(decide_scale, plan), plan.policy))
 
 
 def _plan_of_sizes(kind: str, snapshot: Snapshot, wanted: int, driver: Driver, timeout_s: float) -> Plan:
@@ -465,7 +466,7 @@ def retire(namespace: str, pod: str, driver: Driver) -> Flow[Outcome]:
     snapshot = yield from observer.observe()
     timeout_s = driver.approach.timeout_s or float(snapshot.deployment.progress_deadline_s)
     plan = _plan_of_sizes("retire", snapshot, snapshot.deployment.replicas, driver, timeout_s)
-    return (yield from driver.drive(observer, partial(decide_retire, pod, plan)))
+    return (yield from driver.drive(observer, partial(decide_retire, pod, plan), plan.policy))
 
 
 def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:

@@ -373,7 +373,7 @@ def _undo(place: Place, serving: Deployment, to: Deployment, driver: Driver) -> 
         # An undo that died between its last two writes: it has arrived.
         timeout_s = driver.approach.timeout_s or 600.0
         first = partial(decide_first, snapshot.now_s + timeout_s, timeout_s)
-        return (yield from driver.drive(arrived, first))
+        return (yield from driver.drive(arrived, first, driver.approach.policy))
     target = Target(kind="undo", template=to.template, after={}, metadata={})
     plan = yield from plan_beside(place, serving, driver, target=target, body={})
     observer = driver.observer(place.namespace, place.beside.app, plan.beside)

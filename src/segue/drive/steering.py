@@ -5,7 +5,6 @@ Rule: who drives sees the word on its next look. Nothing but the memory is writt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -15,9 +14,8 @@ from segue.drive.loop import Outcome
 from segue.drive.observe import Observer
 from segue.model.errors import Refused
 from segue.release.actions import Remember
-from segue.release.decision import Decision
 from segue.release.memory import Memory
-from segue.release.plan import Target, resume_plan
+from segue.release.plan import Plan, Target, resume_plan
 from segue.release.requests import request_of
 from segue.release.snapshot import Snapshot
 from segue.release.strategies import decide
@@ -54,7 +52,8 @@ def steer(namespace: str, name: str, word: Word, driver: Driver, *, said: bool =
             f"{told}, but nobody drives it, and what it is to reach stands nowhere yet",
             remedy="the command that began it goes on: segue release with its manifest, undo or restart",
         )
-    outcome = yield from driver.drive(observer, _decide(snapshot, memory, driver))
+    plan = _plan(snapshot, memory, driver)
+    outcome = yield from driver.drive(observer, partial(decide, plan), plan.policy)
     return Steered(message=told, outcome=outcome)
 
 
@@ -76,12 +75,12 @@ def say_word(observer: Observer, word: Word) -> Flow[tuple[Snapshot, Memory]]:
             raise error_of(answer, f"Deployment {observer.name}")
 
 
-def _decide(snapshot: Snapshot, memory: Memory, driver: Driver) -> Callable[[Snapshot, Memory | None], Decision]:
-    """The decisions of the release under way: all that its command knew is on the objects."""
+def _plan(snapshot: Snapshot, memory: Memory, driver: Driver) -> Plan:
+    """The release under way: all that its command knew is on the objects."""
     target = Target(
         kind=memory.kind, template=snapshot.deployment.template, after=memory.after, metadata=memory.metadata
     )
-    return partial(decide, resume_plan(target, snapshot, memory, driver.approach))
+    return resume_plan(target, snapshot, memory, driver.approach)
 
 
 def _heard_by(snapshot: Snapshot, word: Word) -> Memory:
