@@ -20,7 +20,9 @@ from pathlib import Path
 from bench.figures import Figure
 from bench.trial import Site, seed_manifest
 from segue.analysis.values import Hook
-from segue.drive.command import Driver, prepare, release
+from segue.drive.command import release
+from segue.drive.driver import Driver
+from segue.drive.proposing import prepare
 from segue.drive.flow import Flow, Progress
 from segue.drive.loop import Outcome
 from segue.host import embedded

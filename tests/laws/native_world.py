@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from segue.cluster.writes import Update
-from segue.drive.command import Driver, prepare, release
+from segue.drive.command import release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.native_observe import NativeObserver
+from segue.drive.proposing import prepare
 from segue.model.manifest import parse
 from segue.model.natives import PLURALS, RELEASED, stop_sleep_s
 from segue.model.objects import Obj, Ref, annotations_of, copy_of, is_ready, is_terminating, name_of

@@ -20,7 +20,7 @@ from segue.cluster.manager import Manager
 from segue.cluster.registry import Registry
 from segue.cluster.store import Store
 from segue.cluster.writes import Delete, Update
-from segue.drive.command import Driver
+from segue.drive.driver import Driver
 from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
 from segue.model.errors import StatusError
 from segue.model.http import ApiRequest, ApiResponse
@@ -326,9 +326,10 @@ class World:
                 {"localPort": 10002, "remote": "10.9.0.1", "remotePort": 40000 + number, "state": "ESTABLISHED"}
                 for number in range(self.held.get(result.name, 0))
             ]
-            counted = {"bytesReceived": 80, "bytesSent": 120, "idleReceivedMs": 60_010, "idleSentMs": 60_000}
+            idle = {"state": "ESTABLISHED", "bytesReceived": 80, "bytesSent": 120}
+            idle |= {"idleReceivedMs": 60_010, "idleSentMs": 60_000}
             rows += [
-                {"localPort": 10002, "remote": "10.9.0.2", "remotePort": 50000 + number, "state": "ESTABLISHED", **counted}
+                {"localPort": 10002, "remote": "10.9.0.2", "remotePort": 50000 + number, **idle}
                 for number in range(self.idle.get(result.name, 0))
             ]
             arrived = int(self.arrived.get(result.name, 0.0))

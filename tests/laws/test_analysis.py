@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from segue.analysis.values import Analysis, CommandSource, Counts, Hook, Metric, Sample
-from segue.drive.command import Driver, abort, prepare, release
+from segue.drive.command import abort, release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow, Measure
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.steering import Word, steer
 from segue.model.manifest import parse
 from segue.model.objects import is_ready

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from segue.analysis.values import Hook
-from segue.drive.command import Driver, abort_group, prepare, release
+from segue.drive.command import abort_group, release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.groups import steer_group
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.model.errors import Refused
 from segue.model.manifest import parse
 from segue.model.objects import Ref, labels_of, name_of

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from segue.drain.judge import Policy
-from segue.drive.command import Driver, abort, prepare, release
+from segue.drive.command import abort, release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.steering import steer
 from segue.model.manifest import parse
 from segue.model.objects import Obj, labels_of, name_of

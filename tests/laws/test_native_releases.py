@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from segue.drive.command import Driver
+from segue.drive.command import release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.natives import abort_native, restart_native, steer_native, undo_native
+from segue.drive.proposing import prepare
 from segue.model.errors import Conflict, Refused
+from segue.model.manifest import parse
 from segue.model.natives import PLURALS
 from segue.model.objects import Obj, name_of
 from segue.release.decision import Done, Stopped
@@ -258,8 +261,6 @@ def test_without_a_hook_something_is_lost_and_the_plan_has_said_so() -> None:
     notes: list[str] = []
 
     def flow() -> Flow[None]:
-        from segue.drive.command import prepare, release  # noqa: PLC0415 - beside what it is needed for
-        from segue.model.manifest import parse  # noqa: PLC0415
 
         text = native_manifest("StatefulSet", "v2", hook="")
         preparation = yield from prepare(parse(text, file="test.yaml"), "default", driver())

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from segue.analysis.values import Hook
-from segue.drive.command import Driver, Preparation, abort, prepare, release, undo
+from segue.drive.command import abort, release, undo
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import Preparation, prepare
 from segue.model.manifest import parse
 from segue.model.objects import Obj, Ref, annotations_of, name_of
 from segue.release.config_pins import PINNED_FROM, copy_name, references

@@ -16,7 +16,8 @@ from segue.analysis.values import Hook
 from segue.cluster.manager import Settings
 from segue.drain.judge import Policy, Receiver, Verdict, Watch
 from segue.drain.samples import Connection, Sample
-from segue.drive.command import prepare, retire, scale, undo
+from segue.drive.command import retire, scale, undo
+from segue.drive.proposing import prepare
 from segue.model.errors import Conflict, SegueError
 from segue.model.http import JSON_PATCH, STRATEGIC_PATCH, ApiRequest, ApiResponse
 from segue.model.manifest import parse

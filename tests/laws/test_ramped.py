@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from segue.analysis.values import Hook
-from segue.drive.command import Driver, abort, prepare, release, restart, undo
+from segue.drive.command import abort, release, restart, undo
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.steering import steer
 from segue.model.manifest import parse
 from segue.model.objects import is_ready, is_terminating, labels_of, name_of

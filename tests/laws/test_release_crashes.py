@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from segue.drive.command import Driver, abort, prepare, release, restart, retire, scale, undo
+from segue.drive.command import abort, release, restart, retire, scale, undo
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.model.manifest import parse
 from segue.model.objects import annotations_of, labels_of, name_of
 from segue.model.workloads import RESTARTED_AT

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from segue.drive.command import Driver, abort, prepare, release, scale
+from segue.drive.command import abort, release, scale
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.model.http import JSON_PATCH, MERGE_PATCH, ApiResponse
 from segue.model.manifest import parse
 from segue.model.objects import Obj, is_ready, is_terminating, name_of

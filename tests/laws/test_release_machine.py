@@ -22,9 +22,11 @@ from hypothesis.stateful import (
 )
 
 from segue.analysis.values import Hook
-from segue.drive.command import Driver, abort, prepare, release
+from segue.drive.command import abort, release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.steering import Word, steer
 from segue.model.errors import Refused
 from segue.model.manifest import parse

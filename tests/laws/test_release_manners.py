@@ -6,9 +6,11 @@ from collections import Counter
 
 import pytest
 
-from segue.drive.command import Driver, abort, prepare, release, retire, undo
+from segue.drive.command import abort, release, retire, undo
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.running import document_of_running
 from segue.model.errors import Refused, StatusError, UsageError
 from segue.model.http import ApiRequest, ApiResponse

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from segue.analysis.values import Hook
-from segue.drive.command import Driver, abort, release
+from segue.drive.command import abort, release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.side_by_side import prepare_beside, prepare_either, undo_either

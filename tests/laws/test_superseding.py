@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from segue.drain.judge import Policy
-from segue.drive.command import Driver, abort, prepare, release, undo
+from segue.drive.command import abort, release, undo
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow, Progress
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.model.manifest import parse
 from segue.model.objects import is_terminating, name_of
 from segue.release.decision import Done

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from segue.drain.judge import Policy
-from segue.drive.command import Driver, abort, prepare, release, scale
+from segue.drive.command import abort, release, scale
+from segue.drive.driver import Driver
 from segue.drive.flow import Answer, Ask, Flow, Progress
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.steering import Word, steer
 from segue.model.http import MERGE_PATCH
 from segue.model.manifest import parse

@@ -12,9 +12,11 @@ from typing import TypeVar
 
 from segue.cluster.manager import Manager, Settings
 from segue.cluster.store import StoreEvent
-from segue.drive.command import Driver, abort, prepare, release
+from segue.drive.command import abort, release
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow, Progress
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.drive.steering import steer
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.manifest import parse

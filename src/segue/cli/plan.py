@@ -8,8 +8,8 @@ from segue.cli.connection import Cap, Context, Kubeconfig, Lines, Namespace, Out
 from segue.cli.native_plans import native_as_obj, show_native
 from segue.cli.output import Output, emit, say
 from segue.cli.release import Files, Images, Running, Wanted
-from segue.drive.command import Preparation, Proposal
 from segue.drive.flow import Flow
+from segue.drive.proposing import Preparation, Proposal
 from segue.drive.side_by_side import prepare_either as prepare
 from segue.host.client import KubeClient
 from segue.host.performing import perform

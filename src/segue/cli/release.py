@@ -23,9 +23,9 @@ from segue.cli.connection import (
 from segue.cli.documents import read_documents
 from segue.cli.output import Output, note
 from segue.cli.reporting import Options, run_and_report
-from segue.drive.command import Driver
 from segue.drive.command import abort_group as abort_flow
 from segue.drive.command import release as release_flow
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.drive.native_observe import native_named

@@ -10,7 +10,7 @@ from segue.cli.approach import NoWait
 from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Sampler, Timeout, WorkloadName
 from segue.cli.output import Output, emit, say
 from segue.cli.reporting import Options, run_and_report
-from segue.drive.command import Driver
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.groups import steer_group
 from segue.drive.loop import Outcome

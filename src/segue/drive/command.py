@@ -5,212 +5,38 @@ Rule: everything is looked at and tried out before the first write.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
-from segue.drain.judge import Policy
 from segue.drive import superseding
 from segue.drive.around import with_conflicts
-from segue.drive.flow import Flow, Progress, ask, body_of, get
-from segue.drive.groups import Member, abort_together, as_member, group_of, release_together
-from segue.drive.loop import Decide, Drive, Outcome
-from segue.drive.natives import NativeProposal, propose_natives, release_natives
+from segue.drive.driver import Driver
+from segue.drive.flow import Flow, Progress, ask, body_of
+from segue.drive.groups import Member, group_of, release_together
+from segue.drive.lanes import all_of
+from segue.drive.loop import Outcome
+from segue.drive.natives import release_natives
 from segue.drive.observe import Observer
 from segue.drive.owner import owner_of_pod
-from segue.drive.pinned_config import drop_copies, own_copies
-from segue.drive.prepare import Placed, check_service, creation, locate, manifest_fault, merging, target_of, try_out
+from segue.drive.pinned_config import drop_copies
+from segue.drive.prepare import Placed, creation, manifest_fault, merging, target_of, try_out
+from segue.drive.proposing import Preparation, Proposal, check_free, plain, propose
 from segue.drive.superseding import hand_over, inheriting, is_superseded
-from segue.model.errors import Conflict, ManifestError, Refused
-from segue.model.manifest import Document
-from segue.model.natives import RELEASED
+from segue.model.errors import Refused
 from segue.model.objects import Obj, copy_of, rfc3339
 from segue.model.workloads import RESTARTED_AT, Deployment, ReplicaSet
-from segue.release import config_pins
 from segue.release.abort import decide_abort, is_past_return
 from segue.release.actions import PURPOSE
-from segue.release.beside import Beside
+from segue.release.config_pins import copies_read
 from segue.release.decision import Done, Stopped
 from segue.release.first import decide_first
 from segue.release.memory import RAMPED, Memory
-from segue.release.plan import Approach, Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
 from segue.release.requests import patch_deployment
 from segue.release.retiring import decide_retire
 from segue.release.scaling import decide_scale
 from segue.release.snapshot import Snapshot
 from segue.release.strategies import decide
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """Who drives and how: this run's identity, and what the user asked for."""
-
-    me: str
-    holder_is_gone: Callable[[str], bool]
-    approach: Approach = field(default_factory=Approach)
-    sampler_image: str = ""  # what looks into old pods that have no shell
-
-    def observer(self, namespace: str, name: str, beside: Beside | None = None) -> Observer:
-        """Eyes on one Deployment, or on two side by side."""
-        return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone, beside=beside)
-
-    def drive(self, observer: Observer, decide: Decide, policy: Policy) -> Flow[Outcome]:
-        """One run over one Deployment. `policy` says what counts as a live connection: the plan's, where there is
-        one, for a release that another command began may keep idle connections although this one's user did not ask."""
-        run = Drive(observer=observer, decide=decide, policy=policy, sampler_image=self.sampler_image)
-        outcome = yield from run.run()
-        if outcome.goes_on and outcome.newest is not None:
-            yield from own_copies(observer.namespace, outcome.newest)
-        return outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """What a release of one Deployment would do: `plan` None where there is nothing to lose or nothing to do."""
-
-    placed: Placed
-    live: Obj | None
-    wanted: Obj
-    plan: Plan | None
-    note: str = ""
-    resumes: bool = False
-    supersedes: bool = False  # another one serves its new version and has only drains left: this one takes them over
-    beside: Beside | None = None  # it is a Deployment of its own for each version
-    takes_back: bool = False  # a release of another template stopped before it served: that is taken back first
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """All documents, tried out."""
-
-    deployments: tuple[Proposal, ...]
-    others: tuple[tuple[Placed, Obj | None, Obj], ...]
-    natives: tuple[NativeProposal, ...] = ()
-
-
-def prepare(documents: tuple[Document, ...], namespace: str, driver: Driver) -> Flow[Preparation]:
-    """Try everything out and plan; raises what is wrong before anything is changed."""
-    documents = config_pins.pinned(documents) if driver.approach.pins_config else documents
-    placed = yield from locate(documents, namespace)
-    if not any(document.kind in RELEASED for document in documents):
-        kinds = ", ".join(sorted({document.kind for document in documents}))
-        *most, last = RELEASED
-        raise ManifestError(
-            f"there is no {', '.join(most)} or {last} in it (only {kinds})",
-            place=documents[0].place("kind"),
-            remedy="segue releases these; give it the file that has one",
-        )
-    tried: list[tuple[Placed, Obj | None, Obj]] = []
-    for one in placed:
-        live, wanted = yield from try_out(one)
-        tried.append((one, live, wanted))
-    templates = [wanted["spec"]["template"] for one, _, wanted in tried if one.document.kind in RELEASED]
-    for one, live, _ in tried:
-        if one.document.kind == "Service":
-            _, (pods,) = yield from ask(get(f"/api/v1/namespaces/{one.namespace}/pods"))
-            check_service(one, live, templates, list(body_of(pods, "listing pods").get("items") or []))
-    natives = yield from propose_natives(tried, driver)
-    if driver.approach.together:
-        names = tuple(one.document.name for one, _, _ in tried if one.document.kind == "Deployment")
-        driver = as_member(driver, names)
-    changed = {
-        (one.document.kind, one.document.name)
-        for one, live, wanted in tried
-        if live is not None and one.document.kind in config_pins.KINDS and _plain(live) != _plain(wanted)
-    }
-    proposals = []
-    for one, live, wanted in tried:
-        if one.document.kind == "Deployment":
-            proposal = yield from _propose(one, live, wanted, driver)
-            proposals.append(_warned(proposal, changed))
-    others = tuple(row for row in tried if row[0].document.kind not in RELEASED)
-    return Preparation(deployments=tuple(proposals), others=others, natives=natives)
-
-
-def _warned(proposal: Proposal, changed: set[tuple[str, str]]) -> Proposal:
-    """With a warning of configuration that changes under the pods of both versions."""
-    plan = proposal.plan
-    if plan is None or proposal.resumes:
-        return proposal
-    old = Deployment(obj=proposal.live or {}).template
-    read = sorted(changed & config_pins.references(old))
-    said = tuple(
-        f"{kind} {name} changes in place: pods of both versions see it, and no undo brings it back; --pin-config "
-        "gives each version its own copy"
-        for kind, name in read
-    )
-    return replace(proposal, plan=replace(plan, warnings=(*plan.warnings, *said)))
-
-
-def _propose(placed: Placed, live: Obj | None, wanted: Obj, driver: Driver) -> Flow[Proposal]:
-    if live is None:
-        return Proposal(placed=placed, live=None, wanted=wanted, plan=None, note="it is new: nothing can be lost")
-    deployment = Deployment(obj=live)
-    snapshot = yield from driver.observer(placed.namespace, deployment.name).observe()
-    target = target_of(placed.document, deployment, wanted)
-    memory = snapshot.memory
-    if _is_stranded(snapshot, memory, target):
-        note = "the release that stopped there is taken back first: its pods never served"
-        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=note, takes_back=True)
-    if is_superseded(snapshot, target):
-        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=superseding.NOTE, supersedes=True)
-    check_free(snapshot, memory, target, driver.approach)
-    if memory is not None:
-        plan = resume_plan(target, snapshot, memory, driver.approach)
-        return Proposal(placed=placed, live=live, wanted=wanted, plan=plan, note="it goes on", resumes=True)
-    if target.template == deployment.template:
-        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note=_same_template(deployment, target))
-    if deployment.replicas == 0:
-        return Proposal(placed=placed, live=live, wanted=wanted, plan=None, note="no pod serves: nothing can be lost")
-    plan = yield from with_conflicts(make_plan(target, snapshot, driver.approach), snapshot)
-    return Proposal(placed=placed, live=live, wanted=wanted, plan=plan)
-
-
-def _same_template(deployment: Deployment, target: Target) -> str:
-    changed = [key for key, value in target.after.items() if deployment.spec.get(key) != value]
-    return f"the pods stay as they are; {', '.join(changed)} changes" if changed else "already at this version"
-
-
-def _is_stranded(snapshot: Snapshot, memory: Memory | None, target: Target) -> bool:
-    """Whether a release of something else stopped, with nobody at it, before its pods had any traffic."""
-    if memory is None or snapshot.held_by or memory.keeps_version or memory.digest == target.digest:
-        return False
-    return memory.serving == "old" and not memory.switched
-
-
-def check_free(snapshot: Snapshot, memory: Memory | None, target: Target, approach: Approach) -> None:
-    """Nobody else drives, and what is under way is this very release."""
-    name = snapshot.deployment.name
-    if snapshot.held_by:
-        raise Conflict(
-            f"another segue drives Deployment {name} now: {snapshot.held_by}",
-            remedy=f"wait until it has ended; segue status {name} shows what it does",
-        )
-    if memory is None:
-        return
-    said = approach.strategy
-    if said and said != memory.strategy and memory.kind == target.kind:
-        raise Conflict(
-            f"the {memory.kind} of Deployment {name} that is under way is {memory.strategy}, not {said}",
-            remedy=f"finish it without --strategy, or take it back: segue abort {name}",
-        )
-    if memory.aborting:
-        raise Conflict(
-            f"the {memory.kind} of Deployment {name} is being aborted",
-            remedy=f"finish that with: segue abort {name}",
-        )
-    if memory.kind != target.kind or memory.digest != target.digest:
-        command = {
-            "scale": f"segue scale {name} {memory.target}",
-            "undo": f"segue undo {name}",
-            "restart": f"segue restart {name}",
-            "retire": f"segue retire {memory.pod}",
-        }
-        again = command.get(memory.kind, "segue release with its own manifest")
-        raise Conflict(
-            f"another {memory.kind} of Deployment {name} is under way",
-            remedy=f"finish it ({again}), or take it back: segue abort {name}",
-        )
 
 
 def release(preparation: Preparation, driver: Driver) -> Flow[tuple[Outcome, ...]]:
@@ -230,7 +56,7 @@ def release(preparation: Preparation, driver: Driver) -> Flow[tuple[Outcome, ...
             if isinstance(cleared.end, Stopped):
                 break
             live, wanted = yield from try_out(placed)
-            proposal = yield from _propose(placed, live, wanted, driving)  # noqa: PLW2901 - what is there now counts
+            proposal = yield from propose(placed, live, wanted, driving)  # noqa: PLW2901 - what is there now counts
         outcomes.append((yield from _release_one(proposal, driving)))
     return tuple(outcomes)
 
@@ -241,7 +67,7 @@ def _member(placed: Placed) -> Member:
 
     def again(driver: Driver) -> Flow[Outcome]:
         live, wanted = yield from try_out(placed)
-        proposal = yield from _propose(placed, live, wanted, driver)
+        proposal = yield from propose(placed, live, wanted, driver)
         outcomes = yield from release(Preparation(deployments=(proposal,), others=()), driver)
         return outcomes[-1]
 
@@ -265,7 +91,7 @@ def _superseded(snapshot: Snapshot, driver: Driver) -> Flow[tuple[Outcome, Drive
 
 
 def _put_other(placed: Placed, live: Obj | None, wanted: Obj) -> Flow[None]:
-    if live is not None and _plain(live) == _plain(wanted):
+    if live is not None and plain(live) == plain(wanted):
         return
     what = f"{placed.document.kind} {placed.document.name}"
     yield Progress(because="the manifest brings it", action=f"{'create' if live is None else 'update'} {what}")
@@ -273,15 +99,6 @@ def _put_other(placed: Placed, live: Obj | None, wanted: Obj) -> Flow[None]:
     _, (answer,) = yield from ask(request)
     if answer.code >= 400:
         raise manifest_fault(placed.document, answer)
-
-
-def _plain(obj: Obj) -> Obj:
-    metadata = {
-        key: value
-        for key, value in obj["metadata"].items()
-        if key not in {"resourceVersion", "managedFields", "generation", "creationTimestamp"}
-    }
-    return {**obj, "metadata": metadata}
 
 
 def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
@@ -316,7 +133,9 @@ def _release_one(proposal: Proposal, driver: Driver) -> Flow[Outcome]:
 
 
 def _drop_given_up(observer: Observer, template: Obj) -> Flow[None]:
-    """The copies of configuration of a version that was taken back."""
+    """The copies of configuration of a version that was taken back. Costs nothing where it reads none."""
+    if not copies_read(template):
+        return
     snapshot = yield from observer.observe()
     if snapshot.memory is None and snapshot.deployment.template != template:
         yield from drop_copies(observer.namespace, template, snapshot.deployment.template)
@@ -486,11 +305,7 @@ def abort(namespace: str, name: str, driver: Driver) -> Flow[Outcome]:
 
 def abort_group(namespace: str, name: str, driver: Driver) -> Flow[tuple[Outcome, ...]]:
     """Take back a release with all that is released together with it."""
-    names = yield from group_of(namespace, name, driver)
+    names = yield from group_of(namespace, name)
     if len(names) == 1:
         return ((yield from abort(namespace, name, driver)),)
-    ways = [partial(abort, namespace, one) for one in names]
-    members = [
-        Member(namespace=namespace, name=one, release=way, abort=way) for one, way in zip(names, ways, strict=True)
-    ]
-    return (yield from abort_together(members, driver))
+    return (yield from all_of({one: abort(namespace, one, driver) for one in names}))

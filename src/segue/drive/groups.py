@@ -13,21 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
 
-from segue.drive.flow import Check, Flow, Progress, Sleep
-from segue.drive.lanes import Lane, in_parallel
+from segue.drive.driver import Driver
+from segue.drive.flow import Check, Flow, Progress, Sleep, ask, get
+from segue.drive.lanes import Lane, all_of, in_parallel
 from segue.drive.loop import Outcome
 from segue.drive.steering import Steered, Word, say_word, steer
 from segue.model.errors import Refused, SegueError
+from segue.model.objects import annotations_of
 from segue.release.decision import Done, Stopped
-from segue.release.memory import RAMPED
+from segue.release.memory import RAMPED, Memory, memory_of
 from segue.release.snapshot import Checked
 
-if TYPE_CHECKING:
-    from segue.drive.command import Driver
-
-T = TypeVar("T")
 NO_GROUP = RAMPED | {"recreate"}
 
 
@@ -85,41 +82,34 @@ def promote_together(members: Sequence[Member], driver: Driver) -> Flow[tuple[Ou
     for member in members:
         yield from say_word(driver.observer(member.namespace, member.name), "promote-full")
     goes_on = replace(driver, approach=replace(driver.approach, waits=True))
-    lanes = [Lane(name=member.name, flow=member.release(goes_on)) for member in members]
-    yield from in_parallel(lanes, until_one_fails=False)
-    return _values(lanes)
+    return (yield from all_of({member.name: member.release(goes_on) for member in members}))
 
 
-def abort_together(members: Sequence[Member], driver: Driver) -> Flow[tuple[Outcome, ...]]:
-    """All of them back; one that is past the way back goes forward, and says so."""
-    lanes = [Lane(name=member.name, flow=member.abort(driver)) for member in members]
-    yield from in_parallel(lanes, until_one_fails=False)
-    return _values(lanes)
-
-
-def group_of(namespace: str, name: str, driver: Driver) -> Flow[tuple[str, ...]]:
+def group_of(namespace: str, name: str) -> Flow[tuple[str, ...]]:
     """The members of the release under way that a Deployment belongs to and that are still at it; itself where it is
-    released alone."""
-    snapshot = yield from driver.observer(namespace, name).observe()
-    names = snapshot.memory.group if snapshot.memory is not None else ()
-    found = []
-    for one in names:
-        member = yield from driver.observer(namespace, one).observe()
-        if member.memory is not None and member.memory.group == names:
-            found.append(one)
-    return tuple(found) or (name,)
+    released alone, or is not there."""
+    (own,) = yield from _memories(namespace, (name,))
+    if own is None or not own.group:
+        return (name,)
+    found = yield from _memories(namespace, own.group)
+    return tuple(
+        one for one, memory in zip(own.group, found, strict=True) if memory is not None and memory.group == own.group
+    )
+
+
+def _memories(namespace: str, names: Sequence[str]) -> Flow[list[Memory | None]]:
+    _, answers = yield from ask(*(get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}") for name in names))
+    return [memory_of(annotations_of(answer.body)) if answer.code == 200 else None for answer in answers]
 
 
 def steer_group(namespace: str, name: str, word: Word, driver: Driver) -> Flow[tuple[Steered, ...]]:
     """A word to a release and to all that is released together with it."""
-    names = yield from group_of(namespace, name, driver)
+    names = yield from group_of(namespace, name)
     if len(names) == 1:
         return ((yield from steer(namespace, name, word, driver)),)
     for one in names:
         yield from say_word(driver.observer(namespace, one), word)
-    lanes = [Lane(name=one, flow=steer(namespace, one, word, driver, said=True)) for one in names]
-    yield from in_parallel(lanes, until_one_fails=False)
-    return _values(lanes)
+    return (yield from all_of({one: steer(namespace, one, word, driver, said=True) for one in names}))
 
 
 def _until_held(member: Member, driver: Driver) -> Flow[Outcome]:
@@ -157,7 +147,7 @@ def _try(driver: Driver) -> Flow[SegueError | None]:
 
 def _take_back(members: Sequence[Member], driver: Driver, why: SegueError) -> Flow[tuple[Outcome, ...]]:
     yield Progress(because=f"{why.message}: all members are taken back")
-    outcomes = yield from abort_together(members, driver)
+    outcomes = yield from all_of({member.name: member.abort(driver) for member in members})
     message = f"{why.message}; what had not switched is taken back"
     stopped = Stopped(error="unfinished", message=message, remedy=why.remedy)
     first = why.outcome if isinstance(why, _CannotGoOn) else outcomes[0]
@@ -167,11 +157,3 @@ def _take_back(members: Sequence[Member], driver: Driver, why: SegueError) -> Fl
 def _done(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """Those that had nothing to hold for."""
     return tuple(one for one in outcomes if isinstance(one.end, Done) and not one.end.held)
-
-
-def _values(lanes: Sequence[Lane[T]]) -> tuple[T, ...]:
-    """How all of them ended; an error of one is raised when the others have ended."""
-    error = next((lane.error for lane in lanes if lane.error is not None), None)
-    if error is not None:
-        raise error
-    return tuple(lane.value for lane in lanes if lane.value is not None)

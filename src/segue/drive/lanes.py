@@ -6,8 +6,8 @@ Rule 2: when one ends, its value or its error is kept with it; nothing of the ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from segue.drive.flow import Answer, Ask, Calls, Flow, Progress, Sleep
@@ -26,7 +26,7 @@ class Lane(Generic[T]):
     wakes_s: float = 0.0
     value: T | None = None
     error: SegueError | None = None
-    ended: bool = field(default=False)
+    ended: bool = False
 
     def go_on(self, answer: Answer | None) -> None:
         """Give it an answer (None: let it begin), and see what it asks next."""
@@ -57,6 +57,16 @@ def in_parallel(lanes: Sequence[Lane[T]], *, until_one_fails: bool) -> Flow[None
     for lane in lanes:
         if not lane.ended:
             lane.close()
+
+
+def all_of(flows: Mapping[str, Flow[T]]) -> Flow[tuple[T, ...]]:
+    """How all of them ended, in their order; an error of one is raised when the others have ended."""
+    lanes = [Lane(name=name, flow=flow) for name, flow in flows.items()]
+    yield from in_parallel(lanes, until_one_fails=False)
+    error = next((lane.error for lane in lanes if lane.error is not None), None)
+    if error is not None:
+        raise error
+    return tuple(lane.value for lane in lanes if lane.value is not None)
 
 
 def _round(lanes: list[Lane[T]], now_s: float) -> Flow[float]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow, Progress, Sleep, ask, body_of, error_of
 from segue.drive.loop import Outcome
 from segue.drive.native_loop import DecideNative, NativeDrive
@@ -31,9 +31,6 @@ from segue.release.native_snapshot import NativeSnapshot
 from segue.release.natives import NATIVE_SETTINGS, NativePlan
 from segue.release.plan import Target, digest_of
 from segue.release.requests import patch_workload
-
-if TYPE_CHECKING:
-    from segue.drive.command import Driver
 
 SEEN_WITHIN_S = 10.0  # a controller sees a new spec within that, or is not there
 

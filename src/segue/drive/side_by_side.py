@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from segue.drive.around import look_around
-from segue.drive.command import Driver, Preparation, Proposal, check_free, prepare, undo
+from segue.drive.command import undo
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow, ask, get
 from segue.drive.loop import Outcome
 from segue.drive.natives import propose_natives
 from segue.drive.pair import find_beside, items_of
 from segue.drive.prepare import Placed, check_service, locate, target_of, try_out
+from segue.drive.proposing import Preparation, Proposal, check_free, prepare
 from segue.model.errors import Conflict, ManifestError, Refused, UsageError
 from segue.model.http import ApiRequest
 from segue.model.images import tag_of

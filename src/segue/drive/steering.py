@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow, ask, error_of
 from segue.drive.loop import Outcome
 from segue.drive.observe import Observer
@@ -19,9 +20,6 @@ from segue.release.plan import Plan, Target, resume_plan
 from segue.release.requests import request_of
 from segue.release.snapshot import Snapshot
 from segue.release.strategies import decide
-
-if TYPE_CHECKING:
-    from segue.drive.command import Driver
 
 TRIES_MAX = 10
 Word = Literal["pause", "resume", "promote", "promote-full"]

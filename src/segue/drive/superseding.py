@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+from segue.drive.driver import Driver
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.release.memory import RAMPED, Memory
 from segue.release.plan import Approach, Target, resume_plan
 from segue.release.snapshot import Snapshot
 from segue.release.strategies import decide
-
-if TYPE_CHECKING:
-    from segue.drive.command import Driver
 
 NOTE = "the one under way serves its new version: its last old pods are handed over to this one"
 

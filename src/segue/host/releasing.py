@@ -10,7 +10,7 @@ import msgspec
 
 from segue import __version__
 from segue.drain.judge import Policy
-from segue.drive.command import Driver
+from segue.drive.driver import Driver
 from segue.drive.loop import Outcome
 from segue.host.performing import CLOCK, holder_is_gone, identity
 from segue.host.state import state_dir
