@@ -13,15 +13,10 @@ from typing import cast
 
 from segue.model.objects import (
     Obj,
-    annotations_of,
-    controller_of,
     copy_of,
     labels_of,
-    name_of,
-    namespace_of,
-    seconds_of,
-    uid_of,
 )
+from segue.model.views import ObjectView, WorkloadView
 from segue.model.workloads import Pod
 
 STATEFUL_SET = "StatefulSet"
@@ -32,16 +27,10 @@ REVISION_LABEL = "controller-revision-hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Native:
+class Native(WorkloadView):
     """A StatefulSet or a DaemonSet as the API server stores it (defaults filled in)."""
 
     kind: str
-    obj: Obj
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        return name_of(self.obj)
 
     @property
     def said(self) -> str:
@@ -54,26 +43,6 @@ class Native:
         return f"{self.name}.{self.kind.lower()}"
 
     @property
-    def namespace(self) -> str:
-        """metadata.namespace."""
-        return namespace_of(self.obj)
-
-    @property
-    def uid(self) -> str:
-        """metadata.uid."""
-        return uid_of(self.obj)
-
-    @property
-    def spec(self) -> Obj:
-        """spec."""
-        return cast("Obj", self.obj["spec"])
-
-    @property
-    def status(self) -> Obj:
-        """status."""
-        return cast("Obj", self.obj.get("status") or {})
-
-    @property
     def template(self) -> Obj:
         """spec.template."""
         return cast("Obj", self.spec["template"])
@@ -82,11 +51,6 @@ class Native:
     def pod_labels(self) -> dict[str, str]:
         """Labels of its template."""
         return labels_of(self.template)
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """metadata.annotations."""
-        return annotations_of(self.obj)
 
     @property
     def desired(self) -> int:
@@ -101,25 +65,9 @@ class Native:
         return int((self.spec.get("ordinals") or {}).get("start") or 0)
 
     @property
-    def min_ready_s(self) -> int:
-        """spec.minReadySeconds."""
-        return int(self.spec.get("minReadySeconds") or 0)
-
-    @property
     def strategy(self) -> Obj:
         """spec.updateStrategy."""
         return cast("Obj", self.spec.get("updateStrategy") or {})
-
-    @property
-    def observed(self) -> bool:
-        """Whether the controller has seen the newest spec."""
-        generation = self.obj["metadata"].get("generation") or 0
-        return bool((self.status.get("observedGeneration") or 0) >= generation)
-
-    @property
-    def created_s(self) -> float:
-        """When it was created."""
-        return seconds_of(self.obj["metadata"]["creationTimestamp"])
 
 
 def partition_of(strategy: Obj) -> int:
@@ -134,31 +82,13 @@ def surge_of(strategy: Obj) -> int | str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revision:
+class Revision(ObjectView):
     """A ControllerRevision: one template that the workload has had."""
-
-    obj: Obj
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        return name_of(self.obj)
 
     @property
     def number(self) -> int:
         """Its number; going back to a template gives its revision a new one."""
         return int(self.obj.get("revision") or 0)
-
-    @property
-    def owner_uid(self) -> str:
-        """The uid of the controller that owns it, "" for an orphan."""
-        owner = controller_of(self.obj)
-        return str(owner["uid"]) if owner else ""
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """metadata.annotations: those of its owner when it was made."""
-        return annotations_of(self.obj)
 
     @property
     def short(self) -> str:

@@ -9,25 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from segue.model.objects import Obj, name_of, selects, version_of
+from segue.model.objects import Obj, selects
+from segue.model.views import ObjectView
 from segue.model.workloads import HASH_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(ObjectView):
     """One Service."""
-
-    obj: Obj
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        return name_of(self.obj)
-
-    @property
-    def version(self) -> str:
-        """metadata.resourceVersion."""
-        return version_of(self.obj)
 
     @property
     def selector(self) -> dict[str, str]:

@@ -19,12 +19,9 @@ from segue.model.objects import (
     is_ready,
     is_terminating,
     labels_of,
-    name_of,
-    namespace_of,
     seconds_of,
-    uid_of,
-    version_of,
 )
+from segue.model.views import ObjectView, WorkloadView
 
 HASH_LABEL = "pod-template-hash"
 # The caller's side of a connection, and the pause between two attempts: what differs although nothing has changed
@@ -67,35 +64,8 @@ def _when(text: str | None) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(WorkloadView):
     """A Deployment as the API server stores it (defaults filled in)."""
-
-    obj: Obj
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        return name_of(self.obj)
-
-    @property
-    def namespace(self) -> str:
-        """metadata.namespace."""
-        return namespace_of(self.obj)
-
-    @property
-    def uid(self) -> str:
-        """metadata.uid."""
-        return uid_of(self.obj)
-
-    @property
-    def version(self) -> str:
-        """metadata.resourceVersion."""
-        return version_of(self.obj)
-
-    @property
-    def spec(self) -> Obj:
-        """spec."""
-        return cast("Obj", self.obj["spec"])
 
     @property
     def replicas(self) -> int:
@@ -133,11 +103,6 @@ class Deployment:
         return int(said)
 
     @property
-    def min_ready_s(self) -> int:
-        """spec.minReadySeconds."""
-        return int(self.spec.get("minReadySeconds") or 0)
-
-    @property
     def progress_deadline_s(self) -> int:
         """spec.progressDeadlineSeconds (600 where it is not set)."""
         return int(self.spec.get("progressDeadlineSeconds") or 600)
@@ -146,17 +111,6 @@ class Deployment:
     def paused(self) -> bool:
         """spec.paused."""
         return bool(self.spec.get("paused"))
-
-    @property
-    def observed(self) -> bool:
-        """Whether the controller has seen the newest spec."""
-        generation = self.obj["metadata"].get("generation") or 0
-        return bool((self.obj.get("status", {}).get("observedGeneration") or 0) >= generation)
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """metadata.annotations."""
-        return annotations_of(self.obj)
 
     @property
     def selector_query(self) -> str:
@@ -170,31 +124,8 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaSet:
+class ReplicaSet(WorkloadView):
     """One version of a Deployment."""
-
-    obj: Obj
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        return name_of(self.obj)
-
-    @property
-    def uid(self) -> str:
-        """metadata.uid."""
-        return uid_of(self.obj)
-
-    @property
-    def version(self) -> str:
-        """metadata.resourceVersion."""
-        return version_of(self.obj)
-
-    @property
-    def owner_uid(self) -> str:
-        """The uid of the controller that owns it, "" for an orphan."""
-        owner = controller_of(self.obj)
-        return str(owner["uid"]) if owner else ""
 
     @property
     def pod_hash(self) -> str:
@@ -208,36 +139,15 @@ class ReplicaSet:
         return int(self.obj["spec"].get("replicas", 1))
 
     @property
-    def min_ready_s(self) -> int:
-        """spec.minReadySeconds."""
-        return int(self.obj["spec"].get("minReadySeconds") or 0)
-
-    @property
     def available(self) -> int:
         """status.availableReplicas."""
         return int(self.obj.get("status", {}).get("availableReplicas") or 0)
-
-    @property
-    def observed(self) -> bool:
-        """Whether its controller has seen the newest spec."""
-        generation = self.obj["metadata"].get("generation") or 0
-        return bool((self.obj.get("status", {}).get("observedGeneration") or 0) >= generation)
 
     @property
     def revision(self) -> int:
         """Its revision, 0 where it has none."""
         text = annotations_of(self.obj).get(REVISION, "")
         return int(text) if text.isdigit() else 0
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """metadata.labels of the ReplicaSet object itself."""
-        return labels_of(self.obj)
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """metadata.annotations."""
-        return annotations_of(self.obj)
 
     @property
     def template(self) -> Obj:
@@ -255,41 +165,13 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class Pod(ObjectView):
     """One pod."""
-
-    obj: Obj
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        return name_of(self.obj)
-
-    @property
-    def uid(self) -> str:
-        """metadata.uid."""
-        return uid_of(self.obj)
-
-    @property
-    def version(self) -> str:
-        """metadata.resourceVersion."""
-        return version_of(self.obj)
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """metadata.labels."""
-        return labels_of(self.obj)
 
     @property
     def pod_hash(self) -> str:
         """Its pod-template-hash label."""
         return self.labels.get(HASH_LABEL, "")
-
-    @property
-    def owner_uid(self) -> str:
-        """The uid of its ReplicaSet, "" for an orphan."""
-        owner = controller_of(self.obj)
-        return str(owner["uid"]) if owner else ""
 
     @property
     def owner(self) -> str:
@@ -354,11 +236,6 @@ class Pod:
         return bool(self.obj.get("spec", {}).get("hostNetwork"))
 
     @property
-    def created_s(self) -> float:
-        """When it was created."""
-        return _when(self.obj["metadata"].get("creationTimestamp"))
-
-    @property
     def ready_since_s(self) -> float:
         """When its Ready condition last changed."""
         return _when((condition_of(self.obj, "Ready") or {}).get("lastTransitionTime"))
@@ -411,15 +288,8 @@ def _probe_port(container: Obj, probe: Obj) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(ObjectView):
     """Who drives a release now."""
-
-    obj: Obj
-
-    @property
-    def version(self) -> str:
-        """metadata.resourceVersion."""
-        return version_of(self.obj)
 
     @property
     def holder(self) -> str:
@@ -435,11 +305,6 @@ class Lease:
     def lasts_s(self) -> float:
         """spec.leaseDurationSeconds."""
         return float(self.obj["spec"].get("leaseDurationSeconds") or 0)
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """metadata.annotations."""
-        return annotations_of(self.obj)
 
     def held_at(self, now_s: float) -> bool:
         """Whether somebody holds it at this moment."""

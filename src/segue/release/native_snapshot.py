@@ -12,44 +12,28 @@ from dataclasses import dataclass
 
 from segue.model.natives import Native, Revision, plain
 from segue.model.services import Endpoint, Service
-from segue.model.workloads import Lease, Pod
+from segue.model.workloads import Pod
 from segue.release.memory import Memory, memory_of
-from segue.release.snapshot import SETTLE_S
+from segue.release.snapshot import SETTLE_S, Look
 
 ORDINALS, NODES, SURGE = "ordinals", "nodes", "surge"  # the ways; a StatefulSet has the first, a DaemonSet the others
 _ORDINAL = re.compile(r"-(\d+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NativeSnapshot:
-    """What is there now. `me` is this run's identity in the Lease."""
+class NativeSnapshot(Look):
+    """What is there now of a StatefulSet or a DaemonSet and all that is around it."""
 
-    now_s: float
-    me: str
     native: Native
     revisions: tuple[Revision, ...]
     pods: tuple[Pod, ...]  # its own; of a StatefulSet those of its ordinals
     services: tuple[Service, ...]
     endpoints: Mapping[str, tuple[Endpoint, ...]]
-    lease: Lease | None = None
-    holder_gone: bool = False
 
     @property
     def memory(self) -> Memory | None:
         """The release under way."""
         return memory_of(self.native.annotations)
-
-    @property
-    def mine(self) -> bool:
-        """Whether this run holds the Lease."""
-        return self.lease is not None and self.lease.holder == self.me
-
-    @property
-    def held_by(self) -> str:
-        """Who else holds the Lease, "" for nobody."""
-        if self.lease is None or self.mine or self.holder_gone or not self.lease.held_at(self.now_s):
-            return ""
-        return self.lease.holder
 
     @property
     def newest(self) -> Revision | None:

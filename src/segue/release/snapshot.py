@@ -37,27 +37,13 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What is there now. `me` is this run's identity in the Lease."""
+class Look:
+    """One look by one run: `me` is its identity in the Lease."""
 
     now_s: float
     me: str
-    deployment: Deployment
-    sets: tuple[ReplicaSet, ...]
-    pods: tuple[Pod, ...]
-    services: tuple[Service, ...]  # those that select the Deployment's pods, whatever their version
-    endpoints: Mapping[str, tuple[Endpoint, ...]]
     lease: Lease | None = None
     holder_gone: bool = False  # the Lease's holder ran on this machine and does no more
-    evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by pod name
-    checked: Checked | None = None  # what the user's check said, once it has ended
-    measured: Measured | None = None
-    drain_began_s: float | None = None  # when the draining side was first seen without traffic
-
-    @property
-    def memory(self) -> Memory | None:
-        """The release under way, as the Deployment's annotation tells."""
-        return memory_of(self.deployment.annotations)
 
     @property
     def mine(self) -> bool:
@@ -70,6 +56,26 @@ class Snapshot:
         if self.lease is None or self.mine or self.holder_gone or not self.lease.held_at(self.now_s):
             return ""
         return self.lease.holder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot(Look):
+    """What is there now of a Deployment and all that is around it."""
+
+    deployment: Deployment
+    sets: tuple[ReplicaSet, ...]
+    pods: tuple[Pod, ...]
+    services: tuple[Service, ...]  # those that select the Deployment's pods, whatever their version
+    endpoints: Mapping[str, tuple[Endpoint, ...]]
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by pod name
+    checked: Checked | None = None  # what the user's check said, once it has ended
+    measured: Measured | None = None
+    drain_began_s: float | None = None  # when the draining side was first seen without traffic
+
+    @property
+    def memory(self) -> Memory | None:
+        """The release under way, as the Deployment's annotation tells."""
+        return memory_of(self.deployment.annotations)
 
     @property
     def owned(self) -> tuple[ReplicaSet, ...]:

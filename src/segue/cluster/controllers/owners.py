@@ -6,12 +6,22 @@ dependent; the dependent itself is never deleted for it (relabelling a ReplicaSe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from segue.cluster.store import StoreEvent
 from segue.cluster.view import View
 from segue.cluster.writes import Update
-from segue.model.objects import Obj, controller_of, is_terminating, label_selector_matches, labels_of, name_of, uid_of
+from segue.model.objects import (
+    Obj,
+    Ref,
+    controller_of,
+    is_terminating,
+    label_selector_matches,
+    labels_of,
+    name_of,
+    uid_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,31 @@ def claim(owner: Obj, resource: str, candidates: Iterable[Obj]) -> Claim:
         elif not is_terminating(owner):
             writes.append(Update(resource=resource, obj=_released(obj, owner)))
     return Claim(owned=tuple(owned), writes=tuple(writes))
+
+
+def controlling(event: StoreEvent, owners: str, kind: str) -> set[Ref]:
+    """The owner of this kind that an event's object has or had; `owners` is the resource of the kind."""
+    return {
+        Ref(resource=owners, namespace=event.ref.namespace, name=owner["name"])
+        for state in (event.obj, event.before)
+        if state is not None and (owner := controller_of(state)) is not None and owner.get("kind") == kind
+    }
+
+
+def concerned(
+    view: View, event: StoreEvent, owners: str, kind: str, suits: Callable[[Obj], bool] = lambda _: True
+) -> set[Ref]:
+    """Whose business an event of a dependent is: of the owner that it has or had, and, while it has none, of all in its
+    namespace whose selector matches it and that it `suits`."""
+    found = controlling(event, owners, kind)
+    if event.kind == "DELETED" or controller_of(event.obj) is not None:
+        return found
+    labels = labels_of(event.obj)
+    return found | {
+        Ref(resource=owners, namespace=event.ref.namespace, name=name_of(candidate))
+        for candidate in view.all_of(owners, event.ref.namespace)
+        if suits(candidate) and label_selector_matches(candidate["spec"]["selector"], labels)
+    }
 
 
 def claimable(view: View, owner: Obj, resource: str) -> list[Obj]:

@@ -24,7 +24,6 @@ from segue.model.objects import (
     controller_of,
     is_ready,
     is_terminating,
-    label_selector_matches,
     labels_of,
     name_of,
     namespace_of,
@@ -53,21 +52,7 @@ class ReplicaSetController:
             return [event.ref]
         if event.ref.resource != "pods":
             return []
-        found = {
-            Ref(resource=RESOURCE, namespace=event.ref.namespace, name=owner["name"])
-            for state in (event.obj, event.before)
-            if state is not None
-            for owner in [controller_of(state)]
-            if owner is not None and owner.get("kind") == "ReplicaSet"
-        }
-        if event.kind != "DELETED" and controller_of(event.obj) is None:
-            labels = labels_of(event.obj)
-            found |= {
-                Ref(resource=RESOURCE, namespace=event.ref.namespace, name=name_of(candidate))
-                for candidate in view.all_of(RESOURCE, event.ref.namespace)
-                if label_selector_matches(candidate["spec"]["selector"], labels)
-            }
-        return sorted(found)
+        return sorted(owners.concerned(view, event, RESOURCE, "ReplicaSet"))
 
     def reconcile(self, view: View, ref: Ref, now_s: float) -> Outcome:
         """Claim, then create or delete, then say how many there are."""

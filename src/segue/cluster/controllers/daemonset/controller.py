@@ -20,10 +20,8 @@ from segue.cluster.writes import Create, Delete, Outcome, Say, Update, Write
 from segue.model.objects import (
     Obj,
     Ref,
-    controller_of,
     is_ready,
     is_terminating,
-    label_selector_matches,
     labels_of,
     name_of,
     namespace_of,
@@ -53,19 +51,7 @@ class DaemonSetController:
             return _refs(view.all_of(RESOURCE)) if _placement_changed(event) else []
         if event.ref.resource != "pods":
             return []
-        namespace = event.ref.namespace
-        found = {
-            Ref(resource=RESOURCE, namespace=namespace, name=owner["name"])
-            for state in (event.obj, event.before)
-            if state is not None
-            for owner in [controller_of(state)]
-            if owner is not None and owner.get("kind") == "DaemonSet"
-        }
-        if event.kind != "DELETED" and controller_of(event.obj) is None:
-            labels = labels_of(event.obj)
-            sets = view.all_of(RESOURCE, namespace)
-            found |= set(_refs(one for one in sets if label_selector_matches(one["spec"]["selector"], labels)))
-        return sorted(found)
+        return sorted(owners.concerned(view, event, RESOURCE, "DaemonSet"))
 
     def reconcile(self, view: View, ref: Ref, now_s: float) -> Outcome:
         """Claim pods and revisions, then fill nodes or update, then say how many there are."""

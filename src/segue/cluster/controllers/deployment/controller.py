@@ -25,8 +25,6 @@ from segue.model.objects import (
     Ref,
     controller_of,
     is_terminating,
-    label_selector_matches,
-    labels_of,
     name_of,
     namespace_of,
     uid_of,
@@ -42,28 +40,13 @@ class DeploymentController:
 
     def keys(self, view: View, event: StoreEvent) -> Iterable[Ref]:
         """The Deployment itself; of a ReplicaSet whoever controls, controlled or may adopt it; of a gone pod."""
-        namespace = event.ref.namespace
         if event.ref.resource == RESOURCE:
             return [event.ref]
         if event.ref.resource == "pods" and event.kind == "DELETED":
             return _recreated_by(view, event)  # Recreate waits for the last old pod to be gone (D10)
         if event.ref.resource != SETS:
             return []
-        found = {
-            Ref(resource=RESOURCE, namespace=namespace, name=owner["name"])
-            for state in (event.obj, event.before)
-            if state is not None
-            for owner in [controller_of(state)]
-            if owner is not None and owner.get("kind") == "Deployment"
-        }
-        if event.kind != "DELETED" and controller_of(event.obj) is None:
-            labels = labels_of(event.obj)
-            found |= {
-                Ref(resource=RESOURCE, namespace=namespace, name=name_of(candidate))
-                for candidate in view.all_of(RESOURCE, namespace)
-                if label_selector_matches(candidate["spec"]["selector"], labels)
-            }
-        return sorted(found)
+        return sorted(owners.concerned(view, event, RESOURCE, "Deployment"))
 
     def reconcile(self, view: View, ref: Ref, now_s: float) -> Outcome:
         """One look: claim ReplicaSets, then scale, roll or recreate, then say how far it is."""

@@ -98,16 +98,10 @@ class JobController:
             return [event.ref]
         if event.ref.resource != "pods":
             return []
-        names = {
-            owner["name"]
-            for state in (event.obj, event.before)
-            if state is not None
-            for owner in [controller_of(state)]
-            if owner is not None and owner.get("kind") == "Job"
-        }
+        found = owners.controlling(event, RESOURCE, "Job")
         if is_held(event.obj) and JOB_NAME in labels_of(event.obj):
-            names.add(labels_of(event.obj)[JOB_NAME])
-        return [Ref(resource=RESOURCE, namespace=event.ref.namespace, name=name) for name in sorted(names)]
+            found.add(Ref(resource=RESOURCE, namespace=event.ref.namespace, name=labels_of(event.obj)[JOB_NAME]))
+        return sorted(found)
 
     def reconcile(self, view: View, ref: Ref, now_s: float) -> Outcome:
         """Count ends, make or delete pods, and say how far it is."""

@@ -20,11 +20,8 @@ from segue.cluster.writes import Create, Delete, Outcome, Say, Update, Write
 from segue.model.objects import (
     Obj,
     Ref,
-    controller_of,
     is_ready,
     is_terminating,
-    label_selector_matches,
-    labels_of,
     name_of,
     namespace_of,
     uid_of,
@@ -46,22 +43,7 @@ class StatefulSetController:
             return [event.ref]
         if event.ref.resource != "pods":
             return []
-        namespace = event.ref.namespace
-        found = {
-            Ref(resource=RESOURCE, namespace=namespace, name=owner["name"])
-            for state in (event.obj, event.before)
-            if state is not None
-            for owner in [controller_of(state)]
-            if owner is not None and owner.get("kind") == "StatefulSet"
-        }
-        if event.kind != "DELETED" and controller_of(event.obj) is None:
-            labels = labels_of(event.obj)
-            found |= {
-                Ref(resource=RESOURCE, namespace=namespace, name=name_of(candidate))
-                for candidate in view.all_of(RESOURCE, namespace)
-                if is_member(candidate, event.obj) and label_selector_matches(candidate["spec"]["selector"], labels)
-            }
-        return sorted(found)
+        return sorted(owners.concerned(view, event, RESOURCE, "StatefulSet", lambda one: is_member(one, event.obj)))
 
     def reconcile(self, view: View, ref: Ref, now_s: float) -> Outcome:
         """Claim pods and revisions, find the two revisions, take the steps, say how many there are."""
