@@ -29,6 +29,7 @@ from segue.release.actions import (
     DropLease,
     EndPreview,
     Forget,
+    HoldBack,
     Orphan,
     Point,
     PutBack,
@@ -323,6 +324,12 @@ def patches_without_a_guard(obj: Obj, api_version: str, plural: str, operations:
 
 
 _patch = requests._patch
+_gate = requests._gate
+
+
+def gates_and_never_opens(action: Attach | HoldBack, *, held: bool) -> list[Obj]:
+    """The gate goes into the template and nobody takes it out."""
+    return _gate(action, held=held) if held else []
 
 
 class Nothing:
@@ -343,8 +350,12 @@ FAULTS: tuple[Fault, ...] = (
           plant=swap("release.all_first._await_ready", switches_at_the_first_ready)),
     fault("the template comes without the brake", "release, dies under the brake", LOST, SILENT,
           plant=swap("release.requests._BRAKED", {"strategy": SURGE})),
-    fault("the brake is not taken off", "release", A2,
+    fault("the brake is not taken off", "release behind a policy, an old pod in use", A2,
           plant=swap("release.all_first.BRAKE_S", -1)),
+    fault("the old ReplicaSet comes home with the gate in its template", "release", TRACES,
+          plant=swap("release.requests._gate", gates_and_never_opens)),
+    fault("what is held back stays so on the way back", "abort, died while old pods leave", ENDS,
+          plant=swap("model.workloads.is_held_back", lambda _: False)),
     fault("detached before the new ReplicaSet exists", "release", ALONE,
           plant=swap("release.all_first._raise_new", detaches_at_once)),
     fault("another's template is taken for its own", "release, another template", ENDS,

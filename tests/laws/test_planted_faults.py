@@ -24,7 +24,7 @@ from segue.model.manifest import parse
 from segue.model.objects import Obj, is_terminating, labels_of, name_of
 from segue.model.workloads import HASH_LABEL
 from segue.release.decision import Done
-from segue.release.laws import Bounds, all_first_bounds
+from segue.release.laws import Bounds, all_first_bounds, let_go_bounds
 from segue.release.laws import ramped_bounds as ramped
 from segue.release.plan import Approach
 from segue.release.snapshot import Checked
@@ -75,6 +75,13 @@ def it_dies_in_the_switch_and_is_aborted(trial: Trial) -> None:
 
 def it_is_aborted_after_the_switch(trial: Trial) -> None:
     trial.dies("switch Service")
+    trial.world.run_for(2.0)
+    trial.abort()
+    trial.settles_at("v1", history=frozenset({"v1"}))
+
+
+def it_dies_while_old_pods_leave_and_is_aborted(trial: Trial) -> None:
+    trial.dies("take pod")
     trial.world.run_for(2.0)
     trial.abort()
     trial.settles_at("v1", history=frozenset({"v1"}))
@@ -285,6 +292,9 @@ SCENARIOS: dict[str, Scenario] = {
     "abort after the switch": Scenario(run=it_is_aborted_after_the_switch, world=slow_news),
     "abort, Deployments slow": Scenario(run=it_is_aborted_after_the_switch, world=slow_deployments),
     "abort, an old pod missing": Scenario(run=it_is_aborted_when_an_old_pod_is_new, world=slow_pods),
+    "abort, died while old pods leave": Scenario(
+        run=it_dies_while_old_pods_leave_and_is_aborted, bounds=let_go_bounds(3, 3)
+    ),
     "abort, died in the switch": Scenario(run=it_dies_in_the_switch_and_is_aborted, world=slow_news),
     "ramped": Scenario(run=a_release, approach=RAMPED, bounds=ramped(3, 1)),
     "ramped, an old pod in use": Scenario(run=an_old_pod_is_in_use, approach=RAMPED, bounds=ramped(3, 1)),

@@ -57,6 +57,21 @@ def tolerate_node_trouble(spec: Obj) -> None:
     spec["tolerations"] = tolerations
 
 
+def say_what_gates_it(pod: Obj) -> None:
+    """The condition of a new pod that no scheduler looks at until its gates are taken off."""
+    if not pod["spec"].get("schedulingGates"):
+        return
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastProbeTime": None,
+        "lastTransitionTime": pod["metadata"]["creationTimestamp"],
+    }
+    pod["status"]["conditions"] = [condition]
+
+
 def qos_class(spec: Obj) -> str:
     """Guaranteed, Burstable or BestEffort."""
     resources = [container.get("resources") or {} for container in spec.get("containers") or []]

@@ -21,7 +21,7 @@ from segue.cluster.kinds import Kind, kind_of
 from segue.cluster.options import DEFAULT_OPTIONS, Options, Patch, Subresource, options_of
 from segue.cluster.ownership.keeping import Call, laid_over, own_changed, own_new
 from segue.cluster.patching import check_patched_fields, patched
-from segue.cluster.pod_defaults import tolerate_node_trouble
+from segue.cluster.pod_defaults import say_what_gates_it, tolerate_node_trouble
 from segue.cluster.quotas.admission import charged
 from segue.cluster.quotas.usage import RESOURCE as QUOTAS
 from segue.cluster.refusals import (
@@ -370,6 +370,7 @@ class Registry:
 
     def _admit_pod(self, pod: Obj) -> None:
         tolerate_node_trouble(pod["spec"])
+        say_what_gates_it(pod)
         account = pod["spec"]["serviceAccountName"]
         namespace = namespace_of(pod)
         if account != "default":

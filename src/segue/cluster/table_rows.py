@@ -46,6 +46,8 @@ def pod_status(pod: Obj) -> str:
     """The word in the STATUS column."""
     status = pod.get("status", {})
     reason: str = status.get("reason") or status.get("phase") or "Unknown"
+    if (condition_of(pod, "PodScheduled") or {}).get("reason") == "SchedulingGated":
+        reason = "SchedulingGated"
     starting = _init_status(pod)
     if starting:
         reason = starting

@@ -32,6 +32,7 @@ MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # as kubectl rollout restart stamps a template
 ORPHAN_OF = "segue.dev/orphan-of"  # on a pod that was taken out of traffic alive: its Deployment
+HELD_BACK = "segue.dev/held-back"  # a scheduling gate: what bears it is never given a node, and ends at once
 
 
 def without_hash(template: Obj) -> Obj:
@@ -41,6 +42,26 @@ def without_hash(template: Obj) -> Obj:
     if labels:
         labels.pop(HASH_LABEL, None)
     return plain
+
+
+def gates_of(pod_spec: Obj) -> list[Obj]:
+    """The scheduling gates of a pod, or of a template's."""
+    return list(pod_spec.get("schedulingGates") or [])
+
+
+def is_held_back(pod_spec: Obj) -> bool:
+    """Whether segue's own gate is among them."""
+    return any(gate.get("name") == HELD_BACK for gate in gates_of(pod_spec))
+
+
+def without_gate(template: Obj) -> Obj:
+    """A template as it was before segue's gate was put into it."""
+    spec: Obj = template.get("spec") or {}
+    if not is_held_back(spec):
+        return template
+    kept = [gate for gate in gates_of(spec) if gate.get("name") != HELD_BACK]
+    bare = {key: value for key, value in spec.items() if key != "schedulingGates"}
+    return {**template, "spec": {**bare, "schedulingGates": kept} if kept else bare}
 
 
 def selector_query(selector: Obj) -> str:
@@ -152,7 +173,12 @@ class ReplicaSet(WorkloadView):
     @property
     def template(self) -> Obj:
         """Its pod template without the hash: equal to the Deployment's where it is its newest version."""
-        return without_hash(cast("Obj", self.obj["spec"]["template"]))
+        return without_gate(without_hash(cast("Obj", self.obj["spec"]["template"])))
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the pods that it makes now are never to start."""
+        return is_held_back(cast("Obj", self.obj["spec"]["template"].get("spec") or {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +255,11 @@ class Pod(ObjectView):
     def node(self) -> str:
         """spec.nodeName."""
         return str(self.obj.get("spec", {}).get("nodeName") or "")
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it was made only to be ended: it has no node and gets none."""
+        return is_held_back(self.obj.get("spec", {}))
 
     @property
     def host_network(self) -> bool:

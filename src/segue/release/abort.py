@@ -18,8 +18,10 @@ from segue.release.actions import (
     BRAKE_S,
     Brake,
     BrakeSet,
+    EndPod,
     EndSet,
     Forget,
+    HoldBack,
     PutBack,
     Remember,
     Replace,
@@ -81,6 +83,12 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
         return _recreate_old(plan, snapshot, memory, old)
     if memory.strategy in RAMPED:
         return back(plan, snapshot, memory, old) or _end_new(plan, snapshot, memory, old)
+    gated = [pod for pod in snapshot.pods if pod.held_back and pod.alive and pod.owner_uid == old.uid]
+    if old.held_back or gated:
+        opened = (HoldBack(replica_set=old, held=False),) if old.held_back else ()
+        return act(
+            *opened, *(EndPod(pod=pod) for pod in gated), because="the old version is to have all its pods again"
+        )
     if memory.serving == "new":
         return _serve_old(snapshot, memory, old)
     pin = point_services(snapshot, memory, memory.old_hash, because="the old version serves")

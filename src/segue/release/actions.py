@@ -174,12 +174,22 @@ class Detach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attach:
-    """Its labels come back: the Deployment adopts it again; its counts are told, so this is no scaling event (B2)."""
+    """Its labels come back: the Deployment adopts it again; its counts are told, so this is no scaling event (B2). Its
+    template is the Deployment's own again, without a gate."""
 
     replica_set: ReplicaSet
     labels: dict[str, str]
     desired: int
     most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldBack:
+    """What a detached ReplicaSet makes from now on is given no node, or is again: the pods that take the place of
+    orphaned ones for a moment start no process, and end at once. Its other pods are left alone."""
+
+    replica_set: ReplicaSet
+    held: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +287,7 @@ Action: TypeAlias = (
     | PutBack
     | Detach
     | Attach
+    | HoldBack
     | Resize
     | ScaleTo
     | Select

@@ -209,4 +209,10 @@ def check_traces(seen: Seen, leases: Sequence[Obj]) -> list[Broken]:
     found += [f"Lease {name_of(lease)}" for lease in leases if name_of(lease).startswith("segue-")]
     found += ["the brake is on"] if _braked(seen) else []
     found += [f"ReplicaSet {name_of(one)} is detached" for one in seen.replica_sets if one not in _owned(seen)]
+    found += [
+        f"what ReplicaSet {name_of(one)} makes is held back"
+        for one in seen.replica_sets
+        for gate in one["spec"]["template"]["spec"].get("schedulingGates") or []
+        if gate["name"].startswith("segue.dev/")
+    ]
     return [Broken(law="no traces", at_s=seen.at_s, what=what) for what in found]

@@ -9,13 +9,15 @@ Rule 1: where a NetworkPolicy selects the pods by the label that would have to c
 connections (A3). There they keep their labels, and the pin stays until all of them are quiet.
 Rule 2: the old ReplicaSet goes to 0 only when it owns none of them: its controller hears of pods and of sizes on two
 ways, and one that has not yet seen the labels would end what it takes for its own. It drops its mark of ownership from
-a pod when it has (R4). What it ends are replacements, made after the switch: they never had traffic.
+a pod when it has (R4). What it ends are replacements, made after the switch: they never had traffic. They start no
+process either: a gate in the detached ReplicaSet's template keeps them from any node, so they end at once and leave
+nothing to see. The gate goes when the ReplicaSet comes home.
 """
 
 from __future__ import annotations
 
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import Resize
+from segue.release.actions import HoldBack, Resize
 from segue.release.decision import Decision, PodDrained, act, wait
 from segue.release.leaving import drain
 from segue.release.memory import Memory
@@ -37,7 +39,9 @@ def let_go(plan: Plan, snapshot: Snapshot, memory: Memory, old: ReplicaSet) -> D
     own = [pod for pod in snapshot.pods if pod.owner_uid == old.uid and pod.alive]
     served = [pod for pod in own if not pod.orphaned and (pod.ready or pod.created_s < int(memory.switched_s))]
     if served:
+        gate = () if old.held_back else (HoldBack(replica_set=old, held=True),)
         return act(
+            *gate,
             *(orphan(plan, snapshot, pod) for pod in served),
             because="new connections go to the new version, existing ones stay until they end",
             barrier=f"endpoints of {', '.join(memory.services)} are exactly the Ready new pods",

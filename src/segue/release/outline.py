@@ -105,8 +105,8 @@ def _let_go(plan: Plan) -> tuple[str, ...]:
         else f"end each old pod as soon as it is {_quiet(plan)}"
     )
     left = (
-        "take the old pods out of traffic, alive: their connections stay; what Kubernetes makes in their place is "
-        "ended at once"
+        "take the old pods out of traffic, alive: their connections stay; what Kubernetes makes in their place "
+        "is given no node and ends at once"
     )
     return (*stand_by, left, _HOME, end)
 

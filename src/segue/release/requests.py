@@ -5,11 +5,20 @@ Rule: it fails where the object has changed since the action was decided on, or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from segue.model.http import JSON_PATCH, STRATEGIC_PATCH, ApiRequest
 from segue.model.objects import Obj, annotations_of, labels_of, name_of, namespace_of, rfc3339_micro, version_of
-from segue.model.workloads import DESIRED_REPLICAS, HASH_LABEL, MAX_REPLICAS, ORPHAN_OF, Deployment
+from segue.model.workloads import (
+    DESIRED_REPLICAS,
+    HASH_LABEL,
+    HELD_BACK,
+    MAX_REPLICAS,
+    ORPHAN_OF,
+    Deployment,
+    gates_of,
+)
 from segue.release.actions import (
     BRAKE_S,
     NO_DEADLINE_S,
@@ -33,6 +42,7 @@ from segue.release.actions import (
     EndPreview,
     EndSet,
     Forget,
+    HoldBack,
     MakePreview,
     Orphan,
     Point,
@@ -93,7 +103,11 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _relabel(action.replica_set.obj, labels=dict.fromkeys(action.labels, OUT), annotations=marks)
         case Attach():
             counts = {DESIRED_REPLICAS: str(action.desired), MAX_REPLICAS: str(action.most)}
-            return _relabel(action.replica_set.obj, labels=action.labels, annotations={DETACHED: None, **counts})
+            opened = _gate(action, held=False)
+            own = {DETACHED: None, **counts}
+            return _relabel(action.replica_set.obj, labels=action.labels, annotations=own, also=opened)
+        case HoldBack(replica_set=replica_set, held=held):
+            return _patch(replica_set.obj, "apps/v1", "replicasets", _gate(action, held=held))
         case Resize(replica_set=replica_set, replicas=replicas):
             return _patch(replica_set.obj, "apps/v1", "replicasets", [_set("/spec/replicas", replicas)])
         case ScaleTo(deployment=deployment, replicas=replicas, memory=memory):
@@ -214,9 +228,20 @@ def _patch_deployment(
     return patch_deployment(deployment, spec, labels=labels, annotations=annotations)
 
 
-def _relabel(obj: Obj, *, labels: Obj, annotations: Obj) -> ApiRequest:
-    operations = [*_entries(obj, "labels", labels), *_entries(obj, "annotations", annotations)]
+def _relabel(obj: Obj, *, labels: Obj, annotations: Obj, also: Sequence[Obj] = ()) -> ApiRequest:
+    operations = [*_entries(obj, "labels", labels), *_entries(obj, "annotations", annotations), *also]
     return _patch(obj, "apps/v1", "replicasets", operations)
+
+
+def _gate(action: Attach | HoldBack, *, held: bool) -> list[Obj]:
+    """Operations on a ReplicaSet's template; none where it is so already."""
+    replica_set, path = action.replica_set, "/spec/template/spec/schedulingGates"
+    if replica_set.held_back == held:
+        return []
+    others = gates_of(replica_set.template["spec"])
+    if held:
+        return [_set(path, [*others, {"name": HELD_BACK}])]
+    return [_set(path, others) if others else {"op": "remove", "path": path}]
 
 
 def _deployment(action: AddDeployment) -> ApiRequest:

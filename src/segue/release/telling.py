@@ -20,6 +20,7 @@ from segue.release.actions import (
     EndPreview,
     EndSet,
     Forget,
+    HoldBack,
     MakePreview,
     Orphan,
     Point,
@@ -85,6 +86,10 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"detach ReplicaSet {replica_set.name}"
         case Attach(replica_set=replica_set):
             return f"attach ReplicaSet {replica_set.name} again"
+        case HoldBack(replica_set=replica_set, held=True):
+            return f"let ReplicaSet {replica_set.name} start no more pods"
+        case HoldBack(replica_set=replica_set):
+            return f"let ReplicaSet {replica_set.name} start pods again"
         case Resize(replica_set=replica_set, replicas=replicas):
             return f"scale ReplicaSet {replica_set.name} from {replica_set.replicas} to {replicas}"
         case ScaleTo(deployment=deployment, replicas=replicas):

@@ -1,4 +1,4 @@
-"""Which pod a ReplicaSet gives up, and how: R1 to R5."""
+"""Which pod a ReplicaSet gives up, and how: R1 to R6."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from segue.model.objects import Obj, condition_of, seconds_of
+from segue.model.http import JSON_PATCH
+from segue.model.objects import Obj, condition_of, name_of, seconds_of
 from tests.live.both import manifests, rollouts
 from tests.live.both.rollouts import wait_until
 from tests.live.both.world import Place, Watched, is_ready
@@ -21,6 +22,8 @@ STATEMENTS = {
     "R3": "A ReplicaSet that is scaled to 0 deletes all its pods in one go, whatever they cost.",
     "R4": "pod-deletion-cost chooses among the pods of one ReplicaSet; how many go is decided without it.",
     "R5": "A pod that is given up is deleted with its own grace; disruption budgets are not asked.",
+    "R6": "A scheduling gate put into a ReplicaSet's template leaves its pods alone. What it makes from then on is "
+    "given no node, says SchedulingGated, and when it is given up it is gone at once.",
 }
 NOT_COVERED: dict[str, str] = {
     "R1-crowd": "The rank by related pods on the node needs two nodes; both clusters have one.",
@@ -246,3 +249,30 @@ def _apart(one_s: float, other_s: float) -> bool:
     """Whether two ages differ now and for a second more."""
     later = [_bucket(each + ahead) for ahead in (0.0, 1.0) for each in (one_s, other_s)]
     return later[0] != later[1] and later[2] != later[3]
+
+
+@pytest.mark.states("R6")
+def test_a_gate_in_the_template_holds_back_what_is_made_from_then_on(place: Place) -> None:
+    place.create(member("serving"))
+    place.wait_ready("serving")
+    adopt(place, 1)
+    template = "/spec/template/spec/schedulingGates"
+    gate: Obj = {"op": "add", "path": template, "value": [{"name": "tests/held"}]}
+    place.patch("replicasets", "puppet", [gate], kind=JSON_PATCH)
+    place.patch("replicasets", "puppet", {"spec": {"replicas": 3}})
+
+    def held() -> list[Obj]:
+        pods = [one for one in place.all("pods") if name_of(one) != "serving"]
+        return [one for one in pods if (condition_of(one, "PodScheduled") or {}).get("reason") == "SchedulingGated"]
+
+    wait_until(lambda: len(held()) == 2, what="two pods held back")
+    assert {str(one["status"]["phase"]) for one in held()} == {"Pending"}
+    assert not any(one["spec"].get("nodeName") for one in held())
+    assert is_ready(place.get("pods", "serving"))
+    with place.watch("pods") as told:
+        place.patch("replicasets", "puppet", {"spec": {"replicas": 1}})
+        wait_until(lambda: len(rollouts.deleted(told)) == 2, what="both are gone")
+
+    graces = {one.object["metadata"].get("deletionGracePeriodSeconds", 0) for one in told.happenings}
+    assert graces == {0}, "there is nothing that they could sit out"
+    assert is_ready(place.get("pods", "serving"))
