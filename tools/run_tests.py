@@ -88,7 +88,7 @@ class Result:
 def run_stage(stage: Stage, *, again: bool) -> Result:
     """Run it; with `again`, what failed once more and alone."""
     say(f"== {stage.name}: {stage.marks}, {stage.processes or 1} at a time")
-    several = ["-n", str(stage.processes), "--dist", "loadfile"] if stage.processes else []
+    several = ["-n", str(stage.processes), "--dist", "loadgroup"] if stage.processes else []
     cache = ["-o", f"cache_dir=.pytest_cache/{'real' if stage.real else 'embedded'}-{stage.name}"]
     base = ["-q", *stage.args, "-m", stage.marks, *cache]
     code, result = _pytest([*base, *several], real=stage.real)

@@ -24,7 +24,7 @@ REAL = "<!-- real -->"
 def _marks(page: Path) -> list[pytest.MarkDecorator]:
     text = page.read_text()
     marks = {REAL: pytest.mark.real, "<!-- full -->": pytest.mark.full}
-    return [pytest.mark.live, *(mark for words, mark in marks.items() if words in text)]
+    return [pytest.mark.live, pytest.mark.own, *(mark for words, mark in marks.items() if words in text)]
 
 
 @pytest.fixture

@@ -59,8 +59,6 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"remember on the Deployment that {_remembered(memory)}"
         case Forget():
             return "take the memory off the Deployment"
-        case Clean(replica_set=replica_set):
-            return f"take the memory off ReplicaSet {replica_set.name}"
         case Surge():
             return "change the template with surge 100 % and the brake, in one patch"
         case Brake():
@@ -74,24 +72,12 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"change the template with {room} and the brake, in one patch"
         case Replace():
             return "change the template with strategy Recreate, in one patch"
-        case BrakeSet(replica_set=replica_set):
-            return f"put the brake on ReplicaSet {replica_set.name}"
         case Settle():
             return "take the brake off: the Deployment's spec is what it was"
         case Release():
             return "take the brake off: the Deployment's spec is yours again"
         case PutBack():
             return "put the old template and settings back, in one patch"
-        case Detach(replica_set=replica_set):
-            return f"detach ReplicaSet {replica_set.name}"
-        case Attach(replica_set=replica_set):
-            return f"attach ReplicaSet {replica_set.name} again"
-        case HoldBack(replica_set=replica_set, held=True):
-            return f"let ReplicaSet {replica_set.name} start no more pods"
-        case HoldBack(replica_set=replica_set):
-            return f"let ReplicaSet {replica_set.name} start pods again"
-        case Resize(replica_set=replica_set, replicas=replicas):
-            return f"scale ReplicaSet {replica_set.name} from {replica_set.replicas} to {replicas}"
         case ScaleTo(deployment=deployment, replicas=replicas):
             return f"scale Deployment {deployment.name} from {deployment.replicas} to {replicas}"
         case Select(service=service, says=says):
@@ -106,10 +92,32 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"end pod {pod.name}"
         case EndPod(pod=pod, grace_s=grace_s):
             return f"end pod {pod.name}, which never served, within {grace_s} s"
-        case EndSet(replica_set=replica_set):
-            return f"delete ReplicaSet {replica_set.name}, which the aborted release had made"
         case AddSampler(pod=pod, image=image):
             return f"add {image} to pod {pod.name}"
+        case BrakeSet() | Detach() | Attach() | HoldBack() | Resize() | Clean() | EndSet():
+            return _to_a_set(action)
+        case _:
+            assert_never(action)
+
+
+def _to_a_set(action: BrakeSet | Detach | Attach | HoldBack | Resize | Clean | EndSet) -> str:
+    match action:
+        case Clean(replica_set=replica_set):
+            return f"take the memory off ReplicaSet {replica_set.name}"
+        case BrakeSet(replica_set=replica_set):
+            return f"put the brake on ReplicaSet {replica_set.name}"
+        case Detach(replica_set=replica_set):
+            return f"detach ReplicaSet {replica_set.name}"
+        case Attach(replica_set=replica_set):
+            return f"attach ReplicaSet {replica_set.name} again"
+        case HoldBack(replica_set=replica_set, held=True):
+            return f"let ReplicaSet {replica_set.name} start no more pods"
+        case HoldBack(replica_set=replica_set):
+            return f"let ReplicaSet {replica_set.name} start pods again"
+        case Resize(replica_set=replica_set, replicas=replicas):
+            return f"scale ReplicaSet {replica_set.name} from {replica_set.replicas} to {replicas}"
+        case EndSet(replica_set=replica_set):
+            return f"delete ReplicaSet {replica_set.name}, which the aborted release had made"
         case _:
             assert_never(action)
 

@@ -8,7 +8,7 @@ import pytest
 
 from segue.model.objects import Obj, rfc3339
 from segue.model.workloads import ORPHAN_OF, Pod, ReplicaSet
-from segue.release.actions import Orphan, Resize
+from segue.release.actions import HoldBack, Orphan, Resize
 from segue.release.decision import Decision
 from segue.release.letting_go import let_go
 from segue.release.memory import Memory
@@ -44,7 +44,7 @@ def decided(*pods: Pod, memory: Memory = MEMORY, now_s: float = SWITCHED_S + 1) 
 def test_all_that_served_leave_traffic_first() -> None:
     decision = decided(old_pod("one", owned=True, out=False), old_pod("two", owned=True, out=False))
 
-    assert [type(one) for one in decision.actions] == [Orphan, Orphan]
+    assert [type(one) for one in decision.actions] == [HoldBack, Orphan, Orphan]
 
 
 @pytest.mark.parametrize("other_is_owned", [True, False])

@@ -95,11 +95,15 @@ def test_ending_a_live_connection_is_broken_until_the_cap() -> None:
 def test_every_trace_is_found() -> None:
     unpinned = [{"metadata": {"name": "web"}, "spec": {"selector": LABELS}}]
     clean = seen(services=unpinned)
-    marked = {"metadata": {"name": "web-x", "annotations": {"segue.dev/release": "{}"}, "ownerReferences": []}}
+    template: Obj = {"metadata": {}, "spec": {"schedulingGates": [{"name": "segue.dev/held-back"}]}}
+    marked = {
+        "metadata": {"name": "web-x", "annotations": {"segue.dev/release": "{}"}, "ownerReferences": []},
+        "spec": {"template": template},
+    }
     leases: list[Obj] = [{"metadata": {"name": "segue-web"}}]
 
     assert check_traces(clean, []) == []
     assert len(check_traces(seen(), [])) == 1
     assert len(check_traces(clean, leases)) == 1
     assert len(check_traces(braked(clean), [])) == 1
-    assert len(check_traces(replace(clean, replica_sets=[marked]), [])) == 2
+    assert len(check_traces(replace(clean, replica_sets=[marked]), [])) == 3
