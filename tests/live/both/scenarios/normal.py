@@ -177,7 +177,6 @@ class _Teller:
             "minReadySeconds": str(spec.get("minReadySeconds") or ""),
             "progressDeadlineSeconds": str(spec["progressDeadlineSeconds"]),
             "paused": "yes" if spec.get("paused") else "",
-            "revision": annotations_of(obj).get(_REVISION, ""),
             "memory": said_memory(annotations_of(obj).get(_MEMORY, "")),
             "deletion": _deletion(obj),
         }
@@ -211,6 +210,9 @@ class _Teller:
             counts = [f"{status.get(_field(key), 0)} {'there' if key == 'replicas' else key}" for key in keys]
             observed = status.get("observedGeneration") == obj["metadata"]["generation"]
             collisions = f", {status['collisionCount']} collisions" if status.get("collisionCount") else ""
+            # Where it stands, not when it came: the controller writes it while others write, and either may be first.
+            revision = annotations_of(obj).get(_REVISION, "")
+            counts += [f"revision {revision}"] if revision else []
             lines.append(
                 f"deployment {name_of(obj)}: {', '.join(counts)}{'' if observed else ', not observed'}{collisions}"
             )
