@@ -119,7 +119,7 @@ def test_it_holds_before_the_switch_with_a_preview_and_goes_on_or_back(serving: 
 @pytest.mark.full
 @pytest.mark.states("segue side by side crashes")
 def test_killed_at_each_step_it_goes_on_and_comes_back(serving: App) -> None:
-    manner = ("--strategy", "blue-green", "--check", "true", "--keep-old", "3")
+    manner = ("--strategy", "blue-green", "--check", "true", "--keep-old", "20")
     argv = ("release", "-f", serving.file(V2), *BESIDE, "v2", *manner)
     killed = []
     with serving.load() as tally:
