@@ -25,6 +25,7 @@ from enum import StrEnum
 from segue.drain.samples import Connection, Count, Sample, closed_key
 
 LOOK_BACK_S = 60.0
+LOOPBACK = ("127.", "::1")
 SAMPLES_FOR_A_RATE = 3  # fewer arrivals than this say nothing about a sender's rhythm
 
 
@@ -61,6 +62,7 @@ class Receiver:
     node_addresses: frozenset[str] = frozenset()
     nodes: int = 1
     siblings: str = ""  # equal for pods that every sender is spread over evenly; "" where none are
+    outgoing: bool = False  # what the pod opens itself counts, too: of workers that nobody calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +78,28 @@ class Evidence:
     arrivals: int  # since the switch, probes left out
     peers: tuple[str, ...] = ()
     trouble: str = ""  # why there is no better source
+    unseen_s: float = math.inf  # where nothing can be seen any more: for how long
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing can be seen of the pod."""
+        return self.source == NOTHING_SEEN.source
 
     @property
     def because(self) -> str:
         """One line for people."""
-        if self.source == NOTHING_SEEN.source:
+        if self.blind and self.live:
+            return f"nothing can be seen of it any more; when it could, {self._who()} lived"
+        if self.blind:
             return "nothing can be seen of it, so time alone counts"
         text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
         if self.rate:
             text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"
-        if self.live:
-            text += f", {self.live} live connection{'s' if self.live > 1 else ''} ({', '.join(self.peers[:3])})"
-        return text
+        return text + (f", {self._who()}" if self.live else "")
+
+    def _who(self) -> str:
+        named = f" ({', '.join(self.peers[:3])})" if self.peers else ""
+        return f"{self.live} live connection{'s' if self.live > 1 else ''}{named}"
 
 
 NOTHING_SEEN = Evidence(
@@ -117,6 +129,8 @@ class _Tracked:
     moved_s: float
     gap_s: float = 0.0
     carried: int | None = None
+    met_s: float = 0.0  # when it was first looked at
+    before: bool = False  # it was there at the very first look: who knows how long
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,10 +146,11 @@ class Watch:
     closed: frozenset[str] = frozenset()
     whole_s: float = 0.0  # the last look that saw who is connected
     nameless: bool = False  # somebody has come since, and nobody has looked who
+    opened_s: float = -math.inf  # when a new connection of the pod's own was last seen
 
     def count(self, count: Count) -> None:
         """Take in that so many have come by now; who they are, only a whole sample can tell."""
-        if self.last is None or count.passive_opens < self.last.passive_opens:
+        if self.last is None or self.last.counts != "kernel" or count.passive_opens < self.last.passive_opens:
             self.nameless = True
             return
         if count.passive_opens > self.last.passive_opens:
@@ -146,10 +161,10 @@ class Watch:
 
     def note(self, sample: Sample) -> None:
         """Take one more sample in."""
-        if self.last is None or sample.passive_opens < self.last.passive_opens:
-            # A counter that goes backwards belongs to another network: start again (C6).
+        if self.last is None or _starts_again(self.last, sample):
             self.began_s = sample.latest_s
             self.arrivals.clear()
+            self.last = None
         seen = self._track(sample)
         if self.last is not None and sample.passive_opens > self.last.passive_opens:
             count = sample.passive_opens - self.last.passive_opens
@@ -169,9 +184,14 @@ class Watch:
             carried = _bytes_of(connection)
             known = self.tracked.get(connection.key)
             if known is None:
-                self._met(connection.remote, fresh)
+                if connection.outgoing:
+                    self.opened_s = sample.latest_s if self.last is not None else self.opened_s
+                else:
+                    self._met(connection.remote, fresh)
                 moved_s = sample.at_s - _idle_s(connection)
-                present[connection.key] = _Tracked(seen_s=moved_s, moved_s=moved_s, carried=carried)
+                present[connection.key] = _Tracked(
+                    seen_s=moved_s, moved_s=moved_s, carried=carried, met_s=sample.at_s, before=self.last is None
+                )
                 continue
             if carried != known.carried:
                 moved_s = max(known.moved_s, sample.at_s - _idle_s(connection))
@@ -180,8 +200,12 @@ class Watch:
             present[connection.key] = known
         for addresses in sample.closed - self.closed:
             port, remote, remote_port = closed_key(addresses)
-            if self._is_served(port, remote) and (port, remote, remote_port) not in self.tracked:
+            if (port, remote, remote_port) in self.tracked or remote.startswith(LOOPBACK):
+                continue
+            if port in self.receiver.ports:
                 self._met(remote, fresh)
+            elif self.receiver.outgoing and self.last is not None and port not in (sample.listening or ()):
+                self.opened_s = sample.latest_s
         self.tracked, self.closed = present, sample.closed
         return fresh
 
@@ -191,12 +215,14 @@ class Watch:
         if remote not in self.receiver.node_addresses:
             fresh[remote] = fresh.get(remote, 0) + 1
 
-    def _is_served(self, local_port: int, remote: str) -> bool:
-        return local_port in self.receiver.ports and not remote.startswith(("127.", "::1"))
-
     def _served(self, connections: Sequence[Connection]) -> list[Connection]:
-        """Connections to ports that a Service targets, from outside the pod (C5)."""
-        return [connection for connection in connections if self._is_served(connection.local_port, connection.remote)]
+        """Connections to ports that a Service targets, from outside the pod (C5); on request those it opened, too."""
+        ports, outgoing = self.receiver.ports, self.receiver.outgoing
+        return [
+            one
+            for one in connections
+            if (one.local_port in ports or (outgoing and one.outgoing)) and not one.remote.startswith(LOOPBACK)
+        ]
 
     def judge(self, now_s: float, since_s: float, policy: Policy, siblings_s: float = math.inf) -> Evidence:
         """The evidence at `now_s`, for a pod that lost its traffic at `since_s` (the switch).
@@ -205,10 +231,10 @@ class Watch:
         """
         if self.last is None or self.began_s is None:
             return NOTHING_SEEN
-        arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
+        arrived = without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
         # Silence is proved up to the last look, and no further: a source that stalls proves nothing meanwhile.
-        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s))
+        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s, self.opened_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, since_s, policy)
         if math.isinf(window_s) and since_s - self.began_s < siblings_s:
@@ -237,7 +263,7 @@ class Watch:
         """How long its own senders must be silent, infinite where one is too rare; None where it saw too little."""
         if self.began_s is None:
             return None
-        arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
+        arrived = without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
         found_s = self._window_s(arrived, self._rate(arrived, last_s), since_s, policy)
         saw_enough = since_s - self.began_s >= policy.timer_s
@@ -273,13 +299,13 @@ class Watch:
         assert self.last is not None
         return [
             connection
-            for connection in self._served(self.last.connections)
+            for connection in self.served()
             if is_live(connection, self.tracked[connection.key], now_s, policy)
         ]
 
-    def live_now(self) -> int:
+    def served(self) -> list[Connection]:
         """Connections open at the last look, whatever they carry: the fewer, the idler the pod."""
-        return len(self._served(self.last.connections)) if self.last else 0
+        return self._served(self.last.connections) if self.last else []
 
 
 def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
@@ -290,7 +316,7 @@ def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Pol
         return False
     if policy.keeps_idle or connection.bytes_received is None or connection.bytes_sent is None:
         return connection.state == "ESTABLISHED"
-    if _owes_an_answer(connection):
+    if not connection.outgoing and _owes_an_answer(connection):
         return True
     if connection.state == "CLOSE_WAIT":
         return False
@@ -298,6 +324,12 @@ def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Pol
     if age_s < policy.young_s and tracked.carried:
         return True
     return now_s - tracked.moved_s < max(policy.quiet_min_s, 2 * tracked.gap_s)
+
+
+def _starts_again(last: Sample, sample: Sample) -> bool:
+    """Whether what is counted is another thing than before: another network (the counter goes backwards, C6), or
+    another kind of source, whose number says nothing about the one before."""
+    return sample.passive_opens < last.passive_opens or sample.counts != last.counts
 
 
 def _owes_an_answer(connection: Connection) -> bool:
@@ -354,7 +386,7 @@ def _still_sending(arrived: Sequence[Arrived], since_s: float) -> dict[str, floa
     }
 
 
-def _without_probes(arrivals: Sequence[Arrived], periods_s: Sequence[float]) -> list[Arrived]:
+def without_probes(arrivals: Sequence[Arrived], periods_s: Sequence[float]) -> list[Arrived]:
     """Arrivals that no probe explains, oldest first.
 
     Walks back from now, because the phase of a probe can only be learnt where the traffic has gone. Before the first
@@ -391,8 +423,9 @@ def ended(evidence: Evidence, *, now_s: float, since_s: float, policy: Policy) -
         return Drained(reason="quiet", because=evidence.because)
     if waited_s >= policy.cap_s:
         return Drained(reason="capped", because=f"{evidence.because}; the cap of {policy.cap_s:g} s is over")
-    if evidence.source == NOTHING_SEEN.source:
-        over = waited_s >= policy.timer_s
+    if evidence.blind:
+        # Who was connected when nobody could look any more is there until the cap; the silence begins anew.
+        over = min(waited_s, evidence.unseen_s) >= policy.timer_s and not evidence.live
         why = f" ({evidence.trouble})" if evidence.trouble else ""
         return Drained(reason="timer", because=f"no evidence to be had{why}; waited {waited_s:.1f} s") if over else None
     if evidence.verdict is Verdict.UNKNOWN and waited_s >= policy.timer_s and evidence.silent_s >= policy.timer_s:

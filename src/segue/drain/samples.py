@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from segue.model.objects import Obj
@@ -16,6 +16,8 @@ from segue.model.objects import Obj
 NODE_PATH = "node path"
 EXEC = "exec"
 EPHEMERAL = "ephemeral"
+APP = "app"
+PROMETHEUS = "prometheus"
 
 # States as /proc/net/tcp writes them (include/net/tcp_states.h).
 STATES = {
@@ -51,6 +53,7 @@ class Connection:
     bytes_sent: int | None = None
     idle_received_s: float | None = None
     idle_sent_s: float | None = None
+    outgoing: bool = False  # the pod has opened it: nothing listens at its end of it
 
     @property
     def key(self) -> tuple[int, str, int]:
@@ -72,6 +75,12 @@ class Sample:
     source: str
     read_s: float = 0.0
     closed: frozenset[str] = frozenset()
+    listening: frozenset[int] | None = None  # ports; None where the source does not tell
+
+    @property
+    def counts(self) -> str:
+        """Whose counter it is: the kernel's, whoever reads it, or the source's own."""
+        return self.source if self.source in {APP, PROMETHEUS} else "kernel"
 
     @property
     def latest_s(self) -> float:
@@ -90,13 +99,22 @@ class Count:
 
 def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
     """The answer of the embedded cluster's node path."""
+    listening = frozenset(int(port) for port in obj["listening"]) if "listening" in obj else None
     return Sample(
         at_s=at_s,
         read_s=read_s,
         passive_opens=int(obj["passiveOpens"]),
-        connections=tuple(_connection(row) for row in obj.get("connections") or []),
+        connections=_directed([_connection(row) for row in obj.get("connections") or []], listening),
         source=NODE_PATH,
+        listening=listening,
     )
+
+
+def _directed(connections: list[Connection], listening: frozenset[int] | None) -> tuple[Connection, ...]:
+    """With those marked that the pod has opened itself: at its end of them nothing listens."""
+    if listening is None:
+        return tuple(connections)
+    return tuple(one if one.local_port in listening else replace(one, outgoing=True) for one in connections)
 
 
 def _connection(row: Obj) -> Connection:
@@ -136,6 +154,7 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
         return None
     connections: list[Connection] = []
     closed: set[str] = set()
+    listening: set[int] = set()
     for line in proc.text.splitlines():
         _, found, row = line.partition(": ")
         for width in _WIDTHS:  # thousands of rows are of this kind, after a minute of short connections
@@ -143,15 +162,20 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
                 closed.add(row[:width])
                 break
         else:
-            if found and (connection := _proc_row(line)) is not None:
+            if not found or (connection := _proc_row(line)) is None:
+                continue
+            if connection.state == "LISTEN":
+                listening.add(connection.local_port)
+            else:
                 connections.append(connection)
     return Sample(
         at_s=count.at_s,
         read_s=count.read_s,
         passive_opens=count.passive_opens,
-        connections=tuple(connections),
+        connections=_directed(connections, frozenset(listening)),
         source=source,
         closed=frozenset(closed),
+        listening=frozenset(listening),
     )
 
 
@@ -174,8 +198,6 @@ def _proc_row(line: str) -> Connection | None:
     if len(fields) < 10 or not fields[0].endswith(":") or ":" not in fields[1] or fields[3] not in STATES:
         return None
     state = STATES[fields[3]]
-    if state == "LISTEN":
-        return None
     _, local_port = fields[1].split(":")
     remote, remote_port = fields[2].split(":")
     return Connection(

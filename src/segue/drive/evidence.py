@@ -43,6 +43,7 @@ class Collector:
     namespace: str
     policy: Policy
     sampler_image: str = ""
+    outgoing: bool = False  # connections that the pods open count, too
     journal: Journal = field(default_factory=Journal)
     node_path: bool | None = None  # None until it has been tried
     watches: dict[str, Watch] = field(default_factory=dict)
@@ -68,7 +69,8 @@ class Collector:
         self.sampled_s = now_s
         for pod in watched:
             if pod.name not in self.watches:
-                self.watches[pod.name] = Watch(receiver=_receiver(pod, snapshot))
+                receiver = replace(receiver_of(pod, snapshot), outgoing=self.outgoing)
+                self.watches[pod.name] = Watch(receiver=receiver)
         if watched and self.node_path is not False:
             now_s = yield from self._by_node_path(watched, now_s)
         if watched and self.node_path is False:
@@ -119,9 +121,9 @@ class Collector:
     def _must_see_all(self, watch: Watch, now_s: float) -> bool:
         """Whether counting does not do: nothing is known yet, somebody is connected, somebody came and went again."""
         since_s = now_s - watch.whole_s
-        if watch.last is None or since_s >= WHOLE_EVERY_S:
+        if watch.last is None or watch.last.counts != "kernel" or since_s >= WHOLE_EVERY_S:
             return True
-        return self.draining and since_s >= WHO_EVERY_S and (watch.nameless or watch.live_now() > 0)
+        return self.draining and since_s >= WHO_EVERY_S and (watch.nameless or bool(watch.served()))
 
     def _note_text(self, pod: Pod, text: ProcText, source: str) -> bool:
         """Take it in; True where it has counted somebody and asks for another look at once, to see who."""
@@ -225,7 +227,9 @@ class Collector:
         stale_s = now_s - watch.last.at_s
         if stale_s > STALE_S and now_s - since_s > STALE_S:
             why = self._trouble(name) or f"{watch.last.source} has not answered for {stale_s:.0f} s"
-            return replace(NOTHING_SEEN, trouble=why)
+            # What lived when it was last seen is not over because nobody can look any more.
+            known = watch.judge(watch.last.at_s, since_s, self.policy)
+            return replace(NOTHING_SEEN, trouble=why, live=known.live, peers=known.peers, unseen_s=stale_s)
         own_s = watch.window_s(since_s, self.policy)
         siblings_s = self._siblings_s(watch, since_s) if own_s is None else math.inf
         return watch.judge(now_s, since_s, self.policy, siblings_s)
@@ -268,8 +272,11 @@ def _will_end(pod: Pod, snapshot: Snapshot) -> bool:
     return memory.patched and pod.pod_hash == memory.old_hash
 
 
-def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:
-    ports = frozenset[int]().union(*(service.target_ports(pod.obj) for service in snapshot.services))
+def receiver_of(pod: Pod, snapshot: Snapshot) -> Receiver:
+    """What its spec and the Services tell of it."""
+    # A pod that has left traffic is selected by none of them any more: then all that the release knows count.
+    mine = [service for service in snapshot.services if service.selects_version(pod.labels)] or snapshot.services
+    ports = frozenset[int]().union(*(service.target_ports(pod.obj) for service in mine))
     # In a mesh or behind a masquerading node clients bear these addresses, too: then only the rhythm tells (C5).
     host = str(pod.obj.get("status", {}).get("hostIP") or "")
     gateway = pod.ip.rpartition(".")[0] + ".1"  # the usual bridge address, which probes come from
@@ -278,5 +285,5 @@ def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:
         probe_periods_s=tuple(probe.period_s for probe in pod.probes()),
         node_addresses=frozenset({host, gateway}),
         nodes=max(1, len({one.node for one in snapshot.pods if one.node})),
-        siblings=pod.pod_hash if all(service.spreads for service in snapshot.services) else "",
+        siblings=pod.pod_hash if all(service.spreads for service in mine) else "",
     )

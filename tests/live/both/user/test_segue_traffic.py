@@ -1,0 +1,120 @@
+"""`segue traffic`: who talks to pods, as a user sees it, and what a drain would say of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack, closing
+from socket import socket
+
+import pytest
+
+from segue.model.objects import Obj
+from tests.live.both.user.app import LABEL, NAME, App, error_of
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.live
+
+STATEMENTS = {
+    "segue traffic": "Tells who is connected to which pod, who arrives and how often, where that is known from, and "
+    "what a drain would call the pod now; for a workload, a pod or a namespace, again and again on request.",
+}
+NOT_COVERED: dict[str, str] = {}
+DIFFERENCES: dict[str, str] = {}
+PORT = 10002
+REQUEST = b"GET /fast HTTP/1.1\r\nHost: test\r\n\r\n"
+FIELDS = {
+    *("pod", "source", "trouble", "verdict", "because", "silentSeconds", "neededSeconds", "open", "live"),
+    *("arrivalsPerSecond", "peers", "connections"),
+}
+
+
+def seen(app: App, *argv: str) -> dict[str, Obj]:
+    """By pod, what `-o json` says."""
+    rows: list[Obj] = json.loads(app.done("traffic", *argv, "-o", "json"))
+    return {row["pod"]: row for row in rows}
+
+
+def kept_alive(app: App, ip: str) -> socket:
+    """A connection that has had one answer and is idle now."""
+    way = app.place.connect(ip, PORT)
+    way.sendall(REQUEST)
+    assert way.recv(4096).startswith(b"HTTP/1.1 200")
+    return way
+
+
+@pytest.mark.states("segue traffic")
+def test_it_tells_who_is_connected_and_who_arrives(serving: App) -> None:
+    pods = serving.pods()
+    first, other = pods[0]["metadata"]["name"], pods[1]["metadata"]["name"]
+    with ExitStack() as open_ones:
+        for _ in range(5):
+            open_ones.enter_context(closing(kept_alive(serving, pods[0]["status"]["podIP"])))
+        peer = open_ones.enter_context(closing(kept_alive(serving, pods[1]["status"]["podIP"]))).getsockname()
+        with serving.load():
+            busy = seen(serving, f"deploy/{NAME}", "--every", "3")
+            plain = serving.done("traffic", NAME).splitlines()
+        one = seen(serving, f"pod/{other}")
+    everything = seen(serving)
+
+    assert set(busy) == {pod["metadata"]["name"] for pod in pods}
+    assert all(set(row) == FIELDS for row in busy.values())
+    assert {row["source"] for row in busy.values()} <= {"node path", "exec"}
+    assert all(row["arrivalsPerSecond"] > 5 and row["verdict"] == "busy" for row in busy.values()), busy
+    assert busy[first]["open"] >= 5
+    assert (peer[0], peer[1]) in {(row["peer"], row["peerPort"]) for row in busy[other]["connections"]}
+    assert plain[0].split()[:4] == ["POD", "SOURCE", "OPEN", "LIVE"]
+    assert set(one) == {other}
+    assert one[other]["peers"][0]["peer"] == peer[0]
+    assert first in everything
+
+
+@pytest.mark.states("segue traffic")
+def test_idle_connections_do_not_count_as_live_where_bytes_can_be_seen(serving: App) -> None:
+    (pod, *_) = serving.pods()
+    name = pod["metadata"]["name"]
+    with ExitStack() as open_ones:
+        for _ in range(20):
+            open_ones.enter_context(closing(kept_alive(serving, pod["status"]["podIP"])))
+        working = open_ones.enter_context(closing(serving.place.connect(pod["status"]["podIP"], PORT)))
+        working.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+        found = seen(serving, f"pod/{name}", "--every", "6")[name]
+        mine = next(row for row in found["connections"] if row["peerPort"] == working.getsockname()[1])
+
+    assert found["open"] >= 21
+    assert mine["live"] is True
+    if found["source"] == "node path":
+        # Young connections keep their place for 15 s, so it is the idle times that tell here
+        assert all(row["idleSeconds"] >= 4 for row in found["connections"]), found["connections"]
+        assert mine["bytesSent"] == 0 < mine["bytesReceived"]
+    else:
+        assert mine["bytesReceived"] is None
+        assert found["live"] == found["open"], "what cannot be told apart counts as live"
+
+
+@pytest.mark.states("segue traffic")
+def test_it_goes_on_until_it_is_told_to_stop(serving: App) -> None:
+    going = serving.start("traffic", NAME, "--watch", "--every", "0.5", "-o", "json")
+    assert going.process.stdout is not None
+    looks = [json.loads(going.process.stdout.readline()) for _ in range(3)]
+    serving.place.kubectl("scale", "deployment", NAME, "--replicas=4")
+    wait_until(
+        lambda: len(json.loads(going.process.stdout.readline() if going.process.stdout else "[]")) == 4,
+        limit_s=40,
+        every_s=0,
+        what="the fourth pod to show",
+    )
+    going.process.terminate()
+    code, _, _ = going.end()
+
+    assert all(len(look) == 3 for look in looks)
+    assert code == 130, "as Ctrl-C"
+
+
+@pytest.mark.states("segue traffic")
+def test_what_is_not_there_is_an_error(app: App) -> None:
+    assert "there is no Deployment, StatefulSet, DaemonSet or Pod none" in error_of(app.segue("traffic", "none"), 1)
+    assert "there is no Pod none" in error_of(app.segue("traffic", "pod/none"), 1)
+    assert "is no Deployment" in error_of(app.segue("traffic", "service/none"), 2)
+    assert "--every" in error_of(app.segue("traffic", "--every", "0"), 2)
+    assert app.done("traffic").strip() == "no pods"
+    assert app.place.all("pods", LABEL) == []
