@@ -11,6 +11,7 @@ from cyclopts import Parameter, Token
 
 from segue.cli.connection import Context, Kubeconfig, Lines, Namespace, OutputOption, workload_named
 from segue.cli.output import Output, emit, say, table
+from segue.drain.judge import Policy
 from segue.drain.sights import SeenPeer, Sight
 from segue.drive.flow import Flow, Sleep
 from segue.drive.traffic import LOOK_EVERY_S, Eyes, Traffic
@@ -72,9 +73,10 @@ def traffic(  # noqa: PLR0913 - one parameter per option
     if not 0.1 <= every <= 3600:
         raise UsageError(f"--every {every:g}: must be between 0.1 and 3600 s")
     kind, _, plain = name.rpartition("/")
+    policy = Policy(outgoing=outbound)
 
     def make(client: KubeClient) -> Flow[Traffic]:
-        eyes = Eyes(namespace=namespace or client.namespace, kind=kind, name=plain, outgoing=outbound)
+        eyes = Eyes(namespace=namespace or client.namespace, kind=kind, name=plain, policy=policy)
         found = yield from eyes.watch(every)
         while watch:
             _tell(found, output, again=True)

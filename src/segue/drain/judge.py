@@ -47,6 +47,7 @@ class Policy:
     cap_s: float = 30.0
     young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
     keeps_idle: bool = False  # an open connection is live although nothing moves on it: of a handover
+    outgoing: bool = False  # quiet means both directions: what the pod opens itself counts, too
 
     def __post_init__(self) -> None:
         assert 0 < self.risk < 1

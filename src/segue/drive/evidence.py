@@ -43,7 +43,6 @@ class Collector:
     namespace: str
     policy: Policy
     sampler_image: str = ""
-    outgoing: bool = False  # connections that the pods open count, too
     journal: Journal = field(default_factory=Journal)
     node_path: bool | None = None  # None until it has been tried
     watches: dict[str, Watch] = field(default_factory=dict)
@@ -69,7 +68,7 @@ class Collector:
         self.sampled_s = now_s
         for pod in watched:
             if pod.name not in self.watches:
-                receiver = replace(receiver_of(pod, snapshot), outgoing=self.outgoing)
+                receiver = replace(receiver_of(pod, snapshot), outgoing=self.policy.outgoing)
                 self.watches[pod.name] = Watch(receiver=receiver)
         if watched and self.node_path is not False:
             now_s = yield from self._by_node_path(watched, now_s)

@@ -44,7 +44,6 @@ class Eyes:
     kind: str = ""  # of the name; "": the first workload or pod of that name
     name: str = ""
     policy: Policy = field(default_factory=Policy)
-    outgoing: bool = False
     began_s: float | None = None
     pods: tuple[Pod, ...] = ()
     services: tuple[Service, ...] = ()
@@ -52,7 +51,7 @@ class Eyes:
     collector: Collector = field(init=False)
 
     def __post_init__(self) -> None:
-        self.collector = Collector(namespace=self.namespace, policy=self.policy, outgoing=self.outgoing)
+        self.collector = Collector(namespace=self.namespace, policy=self.policy)
 
     def watch(self, for_s: float) -> Flow[Traffic]:
         """Look again and again for so long; what was seen."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from contextlib import ExitStack, closing
 from socket import socket
 
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.live
 STATEMENTS = {
     "segue traffic": "Tells who is connected to which pod, who arrives and how often, where that is known from, and "
     "what a drain would call the pod now; for a workload, a pod or a namespace, again and again on request.",
+    "drain outbound": "With --drain-outbound a pod that nobody calls ends when what it opened itself is over.",
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {}
@@ -108,6 +111,38 @@ def test_it_goes_on_until_it_is_told_to_stop(serving: App) -> None:
 
     assert all(len(look) == 3 for look in looks)
     assert code == 130, "as Ctrl-C"
+
+
+WORKER = """
+import socket, sys, time
+way = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+print("connected", flush=True)
+for _ in range(int(sys.argv[3]) * 5):
+    way.send(b"G")
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.states("drain outbound", "segue traffic")
+def test_a_worker_that_nobody_calls_is_retired_when_it_has_done_its_work(serving: App) -> None:
+    first, other = serving.pods()[:2]
+    name, works_s = first["metadata"]["name"], 20
+    argv = ["kubectl", "exec", name, "--", "python3", "-c", WORKER, other["status"]["podIP"], str(PORT), str(works_s)]
+    with subprocess.Popen(argv, env=serving.env, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "connected\n"
+        began_s = time.time()
+        inbound, both = (seen(serving, f"pod/{name}", *more)[name] for more in ((), ("--outbound",)))
+        retired = serving.segue("retire", name, "--drain-outbound", "-o", "json")
+        ended_s = time.time()
+    (end,) = json.loads(retired.stdout)["pods"]
+
+    assert retired.returncode == 0, retired.stderr
+    assert [row["outgoing"] for row in inbound["connections"]] == []
+    assert [(row["peer"], row["outgoing"]) for row in both["connections"]] == [(other["status"]["podIP"], True)]
+    assert both["live"] == 1
+    assert end["reason"] in {"quiet", "timer"}
+    assert ended_s - began_s > works_s, "it was ended in the middle of its work"
 
 
 @pytest.mark.states("segue traffic")
