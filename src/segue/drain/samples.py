@@ -1,7 +1,7 @@
 """One look at a pod's network from inside it, and how to read it from the sources.
 
 `exec` and `ephemeral` see /proc/net (new connections so far, and who is connected); the node path also sees bytes and
-idle times. What a source cannot see is None, never a guess.
+idle times; apps and Prometheus tell two numbers (`drain.told`). What a source cannot see is None, never a guess.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from segue.model.objects import Obj
 NODE_PATH = "node path"
 EXEC = "exec"
 EPHEMERAL = "ephemeral"
+FRESH_S = 3.0
 APP = "app"
 PROMETHEUS = "prometheus"
 
@@ -37,6 +38,7 @@ STATES = {
 _TIME_WAIT = " 06 "
 _WIDTHS = (2 * (8 + 1 + 4) + 1, 2 * (32 + 1 + 4) + 1)  # of "LOCAL:PORT REMOTE:PORT" in tcp and in tcp6
 _TCP_ROW = re.compile(r"^Tcp: (.*)$", re.MULTILINE)
+_UDP_ROW = re.compile(r"^Udp: (.*)$", re.MULTILINE)
 _SNMP_MAX = 16_384
 PROC_FILES = ("/proc/net/snmp", "/proc/net/tcp", "/proc/net/tcp6")
 
@@ -76,6 +78,10 @@ class Sample:
     read_s: float = 0.0
     closed: frozenset[str] = frozenset()
     listening: frozenset[int] | None = None  # ports; None where the source does not tell
+    datagrams: int = 0  # of UDP, received so far
+    active: int = 0  # what must not be lost, as a source tells that knows no connections; `peers` of them
+    peers: tuple[str, ...] = ()
+    fresh_s: float = FRESH_S  # older than that it is no answer any more
 
     @property
     def counts(self) -> str:
@@ -95,6 +101,7 @@ class Count:
     at_s: float
     read_s: float
     passive_opens: int
+    datagrams: int = 0
 
 
 def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
@@ -107,6 +114,7 @@ def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
         connections=_directed([_connection(row) for row in obj.get("connections") or []], listening),
         source=NODE_PATH,
         listening=listening,
+        datagrams=int(obj.get("datagrams") or 0),
     )
 
 
@@ -176,14 +184,23 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
         source=source,
         closed=frozenset(closed),
         listening=frozenset(listening),
+        datagrams=count.datagrams,
     )
 
 
 def count_from(proc: ProcText) -> Count | None:
     """The counter alone; None where the text does not hold it."""
-    columns, values = [*_TCP_ROW.findall(proc.text[:_SNMP_MAX]), "", ""][:2]
-    found = dict(zip(columns.split(), values.split(), strict=False)).get("PassiveOpens")
-    return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=int(found)) if found else None
+    opens = _counter(_TCP_ROW, proc.text, "PassiveOpens")
+    if opens is None:
+        return None
+    datagrams = _counter(_UDP_ROW, proc.text, "InDatagrams") or 0
+    return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=opens, datagrams=datagrams)
+
+
+def _counter(rows: re.Pattern[str], text: str, name: str) -> int | None:
+    columns, values = [*rows.findall(text[:_SNMP_MAX]), "", ""][:2]
+    found = dict(zip(columns.split(), values.split(), strict=False)).get(name)
+    return int(found) if found else None
 
 
 def closed_key(addresses: str) -> tuple[int, str, int]:

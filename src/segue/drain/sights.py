@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from segue.drain.judge import Evidence, Policy, Watch, is_live, without_probes
+from segue.drain.arrivals import without_probes
+from segue.drain.judge import Evidence, Policy, Watch
 from segue.drain.samples import Connection
 from segue.model.objects import Obj
 
@@ -86,11 +87,12 @@ class Sight:
     rate: float | None
     connections: tuple[SeenConnection, ...]
     peers: tuple[SeenPeer, ...]
+    active: int = 0  # told by a source that knows no connections
 
     @property
     def open(self) -> int | None:
         """Connections that are open, or None where nothing can be seen."""
-        return None if self.rate is None else len(self.connections)
+        return None if self.rate is None else len(self.connections) + self.active
 
     def as_obj(self) -> Obj:
         """For machines."""
@@ -122,7 +124,12 @@ def sight_of(pod: str, watch: Watch | None, evidence: Evidence, now_s: float, po
     arrived = without_probes(watch.arrivals, watch.receiver.probe_periods_s)
     lately = sum(one.count for one in arrived if one.at_s > now_s - over_s)
     return Sight(
-        pod=pod, evidence=evidence, rate=lately / over_s, connections=tuple(rows), peers=tuple(_peers(rows, watch))
+        pod=pod,
+        evidence=evidence,
+        rate=lately / over_s,
+        connections=tuple(rows),
+        peers=tuple(_peers(rows, watch)),
+        active=watch.last.active,
     )
 
 
@@ -135,7 +142,7 @@ def _seen(watch: Watch, connection: Connection, now_s: float, policy: Policy) ->
         port=connection.local_port,
         outgoing=connection.outgoing,
         state=connection.state,
-        live=is_live(connection, tracked, now_s, policy),
+        live=watch.lives(connection, now_s, policy),
         age_s=max(0.0, now_s - min(tracked.met_s, tracked.seen_s)),
         older=tracked.before,
         idle_s=min(idle) if idle else None,

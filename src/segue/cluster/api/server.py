@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from segue.cluster import openapi
-from segue.cluster.api import discovery, metrics
+from segue.cluster.api import discovery, metrics, podproxy
 from segue.cluster.api.access import Gate, wish_of
 from segue.cluster.api.images import Complaint
 from segue.cluster.api.podcalls import pod_call
@@ -103,6 +103,9 @@ class ApiServer:
             return self._reviewer.review(request, user)
         if metrics.is_metrics(path):
             return self._metrics.read(request, user)
+        if podproxy.is_proxied(request.path):
+            self._gate.check(user, podproxy.wish_of(request))
+            return podproxy.proxied(request, self._registry)
         return self._resource(parse_route(path), request, user)
 
     def _document(self, path: str, request: ApiRequest, user: ApiUser) -> Result:
@@ -180,6 +183,8 @@ def _wish(request: ApiRequest) -> Wish:
         return Wish(verb="get" if request.method == "GET" else "update", group=discovery.OWN_GROUP, resource=resource)
     if metrics.is_metrics(path):
         return metrics.wish_of(request)
+    if podproxy.is_proxied(request.path):
+        return podproxy.wish_of(request)
     if _is_resource_path(path) and not is_review(path):
         route = parse_route(path)
         return wish_of(_verb(route, request), route)

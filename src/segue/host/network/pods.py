@@ -88,6 +88,7 @@ class NamespaceNetwork:
         listening = sorted({port for _, port in view.listeners()})
         return {
             "passiveOpens": view.passive_opens(),
+            "datagrams": view.datagrams(),
             "listening": listening,
             "connections": [row.as_json() for row in rows],
         }
