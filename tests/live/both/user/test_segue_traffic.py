@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import time
 from contextlib import ExitStack, closing
@@ -11,6 +12,8 @@ from socket import socket
 import pytest
 
 from segue.model.objects import Obj
+from tests.live.both.manifests import pod as puppet
+from tests.live.both.manifests import service
 from tests.live.both.user.app import LABEL, NAME, App, error_of
 from tests.waiting import wait_until
 
@@ -19,6 +22,8 @@ pytestmark = pytest.mark.live
 STATEMENTS = {
     "segue traffic": "Tells who is connected to which pod, who arrives and how often, where that is known from, and "
     "what a drain would call the pod now; for a workload, a pod or a namespace, again and again on request.",
+    "what holds a pod": "A request under way and a connection that carries a byte now and then hold a pod; a thousand "
+    "idle ones do not, where bytes can be seen. Datagrams count as arrivals.",
     "drain outbound": "With --drain-outbound a pod that nobody calls ends when what it opened itself is over.",
 }
 NOT_COVERED: dict[str, str] = {}
@@ -92,6 +97,64 @@ def test_idle_connections_do_not_count_as_live_where_bytes_can_be_seen(serving: 
     else:
         assert mine["bytesReceived"] is None
         assert found["live"] == found["open"], "what cannot be told apart counts as live"
+
+
+def open_many(app: App, ip: str, count: int, keeps: ExitStack) -> None:
+    """So many connections that have each had an answer and are idle."""
+    for _ in range(count):
+        keeps.enter_context(closing(kept_alive(app, ip)))
+
+
+@pytest.mark.full
+@pytest.mark.states("what holds a pod")
+def test_a_thousand_idle_connections_are_not_live_and_three_that_work_are(serving: App) -> None:
+    (pod, *_) = serving.pods()
+    name, ip = pod["metadata"]["name"], pod["status"]["podIP"]
+    with ExitStack() as keeps:
+        open_many(serving, ip, 1000, keeps)
+        slow, trickling, second = (keeps.enter_context(closing(serving.place.connect(ip, PORT))) for _ in range(3))
+        slow.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+        second.sendall(REQUEST)
+        assert second.recv(4096)
+        going = serving.start("traffic", f"pod/{name}", "--watch", "--every", "0.9", "-o", "json")
+        assert going.process.stdout is not None
+        found: Obj = {}
+        for number in range(24):  # longer than a young connection keeps its place; each look paces the next byte
+            found = json.loads(going.process.stdout.readline())[0]
+            if number == 14:
+                second.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+                slow.close()
+            if number % 4 == 0:
+                trickling.sendall(b"G")
+        going.process.terminate()
+        going.end()
+        live = {row["peerPort"] for row in found["connections"] if row["live"]}
+        working = {one.getsockname()[1] for one in (trickling, second)}
+
+    assert found["open"] >= 1002
+    if found["source"] == "node path":
+        assert live == working
+    else:
+        assert live >= working, "by exec no bytes can be seen: what cannot be told apart counts as live"
+
+
+@pytest.mark.states("what holds a pod")
+def test_datagrams_arrive(app: App) -> None:
+    spec = service(ports=[{"name": "dns", "port": 53, "targetPort": 5353, "protocol": "UDP"}])
+    app.place.create(puppet("udp"), spec)
+    ip = app.place.wait_ready("udp")["status"]["podIP"]
+    quiet = seen(app, "pod/udp")["udp"]
+    going = app.start("traffic", "pod/udp", "--every", "3", "-o", "json")
+    with app.place.datagram(ip, 5353) as way:
+        while going.process.poll() is None:
+            way.send(b"?")
+            select.select([way], [], [], 0.05)
+    _, out, _ = going.end()
+    (busy,) = json.loads(out)
+
+    assert quiet["arrivalsPerSecond"] < 1
+    assert busy["arrivalsPerSecond"] > 5
+    assert busy["verdict"] == "busy"
 
 
 @pytest.mark.states("segue traffic")
