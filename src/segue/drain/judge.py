@@ -98,10 +98,11 @@ class Evidence:
             return f"nothing can be seen of it any more; when it could, {self._who()} lived"
         if self.blind:
             return "nothing can be seen of it, so time alone counts"
+        better = f" (no better source: {self.trouble})" if self.trouble else ""
         text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
         if self.rate:
             text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"
-        return text + (f", {self._who()}" if self.live else "")
+        return text + (f", {self._who()}" if self.live else "") + better
 
     def _who(self) -> str:
         named = f" ({', '.join(self.peers[:3])})" if self.peers else ""

@@ -55,6 +55,27 @@ def test_one_that_moves_every_five_seconds_stays_to_the_cap() -> None:
     assert (drained.reason, "10.0.0.50:5672" in drained.because) == ("capped", True)
 
 
+def test_an_idle_pool_of_the_pods_own_does_not_hold_it() -> None:
+    """Its last byte was an answer, as of every client: towards others that is the end and no debt."""
+    watch = Watch(receiver=Receiver(ports=frozenset(), outgoing=True))
+    for tick in range(160):
+        at_s = tick / 10
+        database = Connection(
+            local_port=41234,
+            remote="10.0.0.50",
+            remote_port=5432,
+            state="ESTABLISHED",
+            bytes_received=900,
+            bytes_sent=100,
+            idle_received_s=60 + at_s,
+            idle_sent_s=60.1 + at_s,
+            outgoing=True,
+        )
+        watch.note(Sample(at_s=at_s, passive_opens=0, connections=(database,), source="node path"))
+
+    assert watch.judge(15.9, SWITCH_S, POLICY).live == 0
+
+
 def test_a_connection_opened_anew_breaks_the_silence() -> None:
     watch = Watch(receiver=Receiver(ports=frozenset(), outgoing=True))
     for tick in range(160):

@@ -163,6 +163,7 @@ def test_a_source_that_fails_falls_back_to_exec_and_says_so(name: str, at_s: flo
     ended_s, end = found
 
     assert "by exec" in end.because
+    assert "no better source: " in end.because, "the receipt says so, too"
     assert ended_s >= SWITCH_S + 2 if at_s < 8 else ended_s >= at_s + POLICY.timer_s, "the other counter begins anew"
     assert [one.action for one in place.said] == ["look at 1 pod in another way"]
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from segue.model.objects import Obj
 from tests.live.both.manifests import PORT, deployment, http, pod, service
-from tests.live.both.user.app import App
+from tests.live.both.user.app import NAME, V1, App
+from tests.live.both.user.prometheus import prometheus
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -99,6 +103,80 @@ def test_a_source_that_fails_is_followed_by_the_next_one(app: App) -> None:
     for name, (_, why) in words.items():
         assert why in found[name]["trouble"], found[name]
     assert asked.stderr.count("in another way") == len(words)
+
+
+VIEWER = """
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: viewer
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: viewer
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects:
+  - {kind: ServiceAccount, name: viewer}
+"""
+
+
+@pytest.mark.states("falling back")
+def test_who_may_not_look_into_pods_is_told_so_and_nothing_is_claimed(serving: App) -> None:
+    place = serving.place
+    place.kubectl("apply", "-f", serving.file(VIEWER, "viewer.yaml"))
+    token = place.kubectl("create", "token", "viewer").strip()
+    text = Path(place.env["KUBECONFIG"]).read_text()
+    nobody = re.sub(r"(?m)^ +(token|client-certificate-data|client-key-data): .*\n", "", text)
+    limited = re.sub(r"(?m)^( *)user:\s*(\{\})?\n(?=\s|$)", rf"\1user:\n\1  token: {token}\n", nobody)
+    kubeconfig = serving.file(limited, "limited.yaml")
+    found = seen(serving, NAME, "--kubeconfig", kubeconfig, "-n", place.namespace)
+
+    assert len(found) == 3
+    assert {row["source"] for row in found.values()} == {"timer"}
+    assert {row["verdict"] for row in found.values()} == {"not enough evidence"}
+    assert all(row["open"] is None and row["arrivalsPerSecond"] is None for row in found.values())
+    assert all("forbidden" in row["trouble"].lower() or "403" in row["trouble"] for row in found.values()), found
+
+
+@pytest.mark.full
+@pytest.mark.states("falling back", "app endpoint")
+def test_a_prometheus_tells_until_it_is_gone(app: App) -> None:
+    """Requests by their counter; of what is active a series that is 0 once the pod has been scraped twice."""
+    with ExitStack() as keeps:
+        series = {
+            WORD: "prometheus:http://127.0.0.1:PORT",
+            f"{WORD}-active": 'scrape_series_added{pod="$SEGUE_POD"}',
+            f"{WORD}-accepted": 'http_requests_total{namespace="$SEGUE_NAMESPACE",pod="$SEGUE_POD"}',
+        }
+        app.place.kubectl("apply", "-f", app.file(V1, "v1.yaml"))
+        app.pods()
+        metrics = keeps.enter_context(prometheus(app.place, app.home, 3))
+        keeps.enter_context(app.load())
+        patch = {key: text.replace("http://127.0.0.1:PORT", metrics.url) for key, text in series.items()}
+        for each in app.pods():
+            app.place.patch("pods", each["metadata"]["name"], {"metadata": {"annotations": patch}})
+        query = f'http_requests_total{{namespace="{app.place.namespace}"}}'
+        wait_until(lambda: len(metrics.values(query)) >= 3, limit_s=30, what="the requests to be scraped")
+        told = seen(app, NAME, "--every", "6")
+        going = app.start("traffic", NAME, "--watch", "--every", "2", "-o", "json")
+        assert going.process.stdout is not None
+        before = json.loads(going.process.stdout.readline())
+        metrics.stop()
+        after: list[Obj] = []
+        for _ in range(12):
+            after = json.loads(going.process.stdout.readline())
+            if {row["source"] for row in after} <= KERNEL:
+                break
+        going.process.terminate()
+        _, _, said = going.end()
+
+    assert {row["source"] for row in told.values()} == {"prometheus"}, told
+    assert all(row["arrivalsPerSecond"] > 5 and row["live"] == 0 for row in told.values()), told
+    assert {row["source"] for row in before} == {"prometheus"}
+    assert {row["source"] for row in after} <= KERNEL
+    assert all("does not answer" in row["trouble"] for row in after)
+    assert "in another way" in said
 
 
 @pytest.mark.states("pod proxy")
