@@ -31,6 +31,7 @@ Results go to stdout, progress and errors to stderr. Colours show on terminals o
 | `load` | see [load](load.md) |
 | `status` | a list, or with a name one: `deployment`, `replicas`, `ready`, `version`, `release`, `drivenBy`, `since`, `versions`, `services` |
 | `history` | a list: `revision`, `version`, `replicas`, `current`, `images`, `cause` |
+| `traffic` | see [evidence](evidence.md); with `--watch` one line of JSON per look |
 | `up`, `cluster status` | `api`, `kubeconfig`, `mode`, `reason`, `nodeIP`, `pid`, `state`, `residentMB` |
 """  # noqa: E501 - a row of a table is one line
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from segue.drain.judge import Arrived, Drained, Evidence, Policy, Watch, ended
+from segue.drain.arrivals import Arrived
+from segue.drain.judge import Drained, Evidence, Policy, Watch, ended
 from segue.drive.evidence import Collector
 from segue.drive.flow import Flow
 from segue.drive.loop import Drive
@@ -439,7 +440,7 @@ FAULTS: tuple[Fault, ...] = (
           plant=swap("release.retiring._let_go", needs_no_successor)),
     # evidence, writes, and who may make them
     fault("a live connection does not count", "handover", LIVE,
-          plant=swap("drain.judge.is_live", lambda *_: False)),
+          plant=swap("drain.judge._is_live", lambda *_: False)),
     fault("rates are pooled over all senders", "release beside a slow node", LOST,
           plant=swap("drain.judge.Watch._window_s", pools_all_senders)),
     fault("the wait without evidence began with the world", "release, nothing to see", LOST, LIVE, SILENT,

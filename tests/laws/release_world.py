@@ -21,7 +21,7 @@ from segue.cluster.registry import Registry
 from segue.cluster.store import Store
 from segue.cluster.writes import Delete, Update
 from segue.drive.driver import Driver
-from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
+from segue.drive.flow import Answer, Ask, AskWords, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
 from segue.model.errors import StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.manifest import parse
@@ -295,6 +295,8 @@ class World:
                 return Answer(now_s=self.clock.at_s, responses=responses)
             case ReadPods(looks=looks):
                 return Answer(now_s=self.clock.at_s, texts={look.pod: "no such command" for look in looks})
+            case AskWords(words=words):
+                return Answer(now_s=self.clock.at_s, texts=dict.fromkeys(words, "nobody answers"))
             case Check():
                 self.checks.append(asked)
                 self.run_for(0.2)

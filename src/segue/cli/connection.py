@@ -70,6 +70,13 @@ Cap = Annotated[
         name="--drain-cap", metavar="SECONDS", help="a busy old pod is ended after so long (default 30; handover 3600)"
     ),
 ]
+Outbound = Annotated[
+    bool,
+    Parameter(
+        name="--drain-outbound",
+        help="a pod is quiet when its own connections to others are, too: workers, consumers that nobody calls",
+    ),
+]
 
 
 QUIET_S = 2.0  # between two lines that tell the same wait with other numbers, where lines cannot be rewritten

@@ -14,6 +14,7 @@ from segue.cli.connection import (
     Context,
     Kubeconfig,
     Namespace,
+    Outbound,
     OutputOption,
     Sampler,
     Timeout,
@@ -96,6 +97,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = None,
+    drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
     receipt: Annotated[str, Parameter(metavar="FILE", help="write the receipt to this file")] = "",
     output: OutputOption = Output.TABLE,
@@ -119,7 +121,9 @@ def release(  # noqa: PLR0913 - one parameter per option
     """
     approach = beside.of(manner.approach(no_wait=no_wait), from_manifest=not deployment)
     wanted = Wanted.of(deployment, filename or [], image or [], "release")
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
+    driving = driver(
+        cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach, outbound=drain_outbound
+    )
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         where = namespace or client.namespace
@@ -154,6 +158,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = None,
+    drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -163,7 +168,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     --------
     segue abort web
     """
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, outbound=drain_outbound)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         where = namespace or client.namespace

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from segue.cli.approach import USUAL, MannerOptions, NoWait
-from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Sampler, Timeout, WorkloadName
+from segue.cli.connection import (
+    Cap,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Outbound,
+    OutputOption,
+    Sampler,
+    Timeout,
+    WorkloadName,
+)
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import restart as restart_flow
@@ -27,6 +37,7 @@ def restart(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = None,
+    drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -41,7 +52,9 @@ def restart(  # noqa: PLR0913 - one parameter per option
     segue restart web --strategy ramped --step 2
     """
     approach = manner.approach(no_wait=no_wait)
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach)
+    driving = driver(
+        cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach, outbound=drain_outbound
+    )
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         where = namespace or client.namespace

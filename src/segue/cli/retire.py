@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.connection import Cap, Context, Kubeconfig, Namespace, Outbound, OutputOption, Sampler, Timeout
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import retire as retire_flow
@@ -26,6 +26,7 @@ def retire(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = None,
+    drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -36,7 +37,7 @@ def retire(  # noqa: PLR0913 - one parameter per option
     segue retire web-5d9c7b8f6-x2x7k
     """
     pod = pod.removeprefix("pod/")
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, outbound=drain_outbound)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         outcome = yield from retire_flow(namespace or client.namespace, pod, driving)

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segue.cli.connection import Cap, Context, DeploymentName, Kubeconfig, Namespace, OutputOption, Sampler, Timeout
+from segue.cli.connection import (
+    Cap,
+    Context,
+    DeploymentName,
+    Kubeconfig,
+    Namespace,
+    Outbound,
+    OutputOption,
+    Sampler,
+    Timeout,
+)
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import scale as scale_flow
@@ -28,6 +38,7 @@ def scale(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     timeout: Timeout = None,
     drain_cap: Cap = None,
+    drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -39,7 +50,7 @@ def scale(  # noqa: PLR0913 - one parameter per option
     """
     if replicas < 0:
         raise UsageError(f"{replicas} replicas: must be 0 or more")
-    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image)
+    driving = driver(cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, outbound=drain_outbound)
 
     def make(client: KubeClient) -> Flow[tuple[Outcome, ...]]:
         outcome = yield from scale_flow(namespace or client.namespace, deployment, replicas, driving)

@@ -22,10 +22,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from segue.drain.arrivals import SAMPLES_FOR_A_RATE, Arrived, still_sending, without_probes
 from segue.drain.samples import Connection, Count, Sample, closed_key
 
 LOOK_BACK_S = 60.0
-SAMPLES_FOR_A_RATE = 3  # fewer arrivals than this say nothing about a sender's rhythm
+TIME_WAIT_S = 60.0  # for so long Linux keeps what has ended (TCP_TIMEWAIT_LEN)
+LOOPBACK = ("127.", "::1")
+PING_BYTES = frozenset({17, 17 + 22, 17 + 29})  # RFC 9113 6.7: 9 + 8; in a record of TLS 1.3, of TLS 1.2
+PING_PAUSE_S = 5.0  # nobody pings more often who has not just spoken
 
 
 class Verdict(StrEnum):
@@ -46,6 +50,7 @@ class Policy:
     cap_s: float = 30.0
     young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
     keeps_idle: bool = False  # an open connection is live although nothing moves on it: of a handover
+    outgoing: bool = False  # quiet means both directions: what the pod opens itself counts, too
 
     def __post_init__(self) -> None:
         assert 0 < self.risk < 1
@@ -61,6 +66,9 @@ class Receiver:
     node_addresses: frozenset[str] = frozenset()
     nodes: int = 1
     siblings: str = ""  # equal for pods that every sender is spread over evenly; "" where none are
+    outgoing: bool = False  # what the pod opens itself counts, too: of workers that nobody calls
+    udp: bool = False  # a Service sends it datagrams: of those only arrivals can be seen
+    streaming: frozenset[int] = frozenset()  # ports whose open connections are live although nothing moves on them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,37 +84,34 @@ class Evidence:
     arrivals: int  # since the switch, probes left out
     peers: tuple[str, ...] = ()
     trouble: str = ""  # why there is no better source
+    unseen_s: float = math.inf  # where nothing can be seen any more: for how long
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing can be seen of the pod."""
+        return self.source == NOTHING_SEEN.source
 
     @property
     def because(self) -> str:
         """One line for people."""
-        if self.source == NOTHING_SEEN.source:
+        if self.blind and self.live:
+            return f"nothing can be seen of it any more; when it could, {self._who()} lived"
+        if self.blind:
             return "nothing can be seen of it, so time alone counts"
+        better = f" (no better source: {self.trouble})" if self.trouble else ""
         text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
         if self.rate:
             text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"
-        if self.live:
-            text += f", {self.live} live connection{'s' if self.live > 1 else ''} ({', '.join(self.peers[:3])})"
-        return text
+        return text + (f", {self._who()}" if self.live else "") + better
+
+    def _who(self) -> str:
+        named = f" ({', '.join(self.peers[:3])})" if self.peers else ""
+        return f"{self.live} live connection{'s' if self.live > 1 else ''}{named}"
 
 
 NOTHING_SEEN = Evidence(
     verdict=Verdict.UNKNOWN, source="timer", silent_s=0.0, needed_s=0.0, live=0, rate=0.0, arrivals=0
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """New connections between two samples."""
-
-    at_s: float
-    count: int
-    seen: Mapping[str, int] = field(default_factory=dict)  # new connections by source, the node's left out
-
-    @property
-    def foreign(self) -> int:
-        """How many are surely no probes."""
-        return min(self.count, sum(self.seen.values()))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +122,9 @@ class _Tracked:
     moved_s: float
     gap_s: float = 0.0
     carried: int | None = None
+    bytes: tuple[int, int] | None = None  # received, sent
+    met_s: float = 0.0  # when it was first looked at
+    before: bool = False  # it was there at the very first look: who knows how long
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,14 +136,20 @@ class Watch:
     last: Sample | None = None
     arrivals: deque[Arrived] = field(default_factory=deque)
     senders: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)  # connections of a sender that ended here: all of them are seen
+    ends_before: dict[str, int] = field(default_factory=dict)  # the same of the last minute before the first look
     tracked: dict[tuple[int, str, int], _Tracked] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
     whole_s: float = 0.0  # the last look that saw who is connected
     nameless: bool = False  # somebody has come since, and nobody has looked who
+    others: set[tuple[int, str, int]] = field(default_factory=set)
+    opened_s: float = -math.inf  # when a new connection of the pod's own was last seen
 
     def count(self, count: Count) -> None:
         """Take in that so many have come by now; who they are, only a whole sample can tell."""
-        if self.last is None or count.passive_opens < self.last.passive_opens:
+        if self.receiver.udp:
+            count = replace(count, passive_opens=count.passive_opens + count.datagrams)
+        if self.last is None or self.last.counts != "kernel" or count.passive_opens < self.last.passive_opens:
             self.nameless = True
             return
         if count.passive_opens > self.last.passive_opens:
@@ -146,13 +160,16 @@ class Watch:
 
     def note(self, sample: Sample) -> None:
         """Take one more sample in."""
-        if self.last is None or sample.passive_opens < self.last.passive_opens:
-            # A counter that goes backwards belongs to another network: start again (C6).
+        if self.receiver.udp:
+            sample = replace(sample, passive_opens=sample.passive_opens + sample.datagrams)
+        if self.last is None or _starts_again(self.last, sample):
             self.began_s = sample.latest_s
             self.arrivals.clear()
+            self.last = None
+        others = self._others(sample)
         seen = self._track(sample)
-        if self.last is not None and sample.passive_opens > self.last.passive_opens:
-            count = sample.passive_opens - self.last.passive_opens
+        if self.last is not None and sample.passive_opens > self.last.passive_opens + others:
+            count = sample.passive_opens - self.last.passive_opens - others
             self.arrivals.append(Arrived(at_s=sample.latest_s, count=count, seen=seen))
         elif seen and self.arrivals:  # they came with the newest of those that had only been counted, or before it
             self.arrivals[-1] = replace(self.arrivals[-1], seen=seen)
@@ -160,6 +177,25 @@ class Watch:
         while self.arrivals and self.arrivals[0].at_s < sample.at_s - LOOK_BACK_S:
             self.arrivals.popleft()
         self.last = sample
+
+    def _others(self, sample: Sample) -> int:
+        """How many new connections are nobody's business: within the pod, or to ports that no Service targets (C5)."""
+        rows = {one.key for one in sample.connections if not one.outgoing}
+        rows |= {closed_key(addresses) for addresses in sample.closed - self.closed}
+        others = {
+            (port, remote, remote_port)
+            for port, remote, remote_port in rows
+            if port not in self.receiver.ports or remote.startswith(LOOPBACK)
+        }
+        listening = sample.listening or frozenset()
+        accepted = {
+            (port, remote, remote_port)
+            for port, remote, remote_port in others
+            if port in listening or (remote.startswith(LOOPBACK) and remote_port in listening)
+        }
+        fresh = len(accepted - self.others)
+        self.others = accepted
+        return fresh if self.last is not None else 0
 
     def _track(self, sample: Sample) -> dict[str, int]:
         """Follow each connection; the new ones by source, the node's own addresses left out."""
@@ -169,19 +205,38 @@ class Watch:
             carried = _bytes_of(connection)
             known = self.tracked.get(connection.key)
             if known is None:
-                self._met(connection.remote, fresh)
+                if connection.outgoing:
+                    self.opened_s = sample.latest_s if self.last is not None else self.opened_s
+                else:
+                    self._met(connection.remote, fresh)
                 moved_s = sample.at_s - _idle_s(connection)
-                present[connection.key] = _Tracked(seen_s=moved_s, moved_s=moved_s, carried=carried)
+                present[connection.key] = _Tracked(
+                    seen_s=moved_s,
+                    moved_s=moved_s,
+                    carried=carried,
+                    bytes=_both(connection),
+                    met_s=sample.at_s,
+                    before=self.last is None,
+                )
                 continue
-            if carried != known.carried:
+            if carried != known.carried and _is_ping(connection, known, sample.at_s):
+                known.carried, known.bytes = carried, _both(connection)
+            elif carried != known.carried:
+                known.bytes = _both(connection)
                 moved_s = max(known.moved_s, sample.at_s - _idle_s(connection))
                 known.gap_s = max(known.gap_s, moved_s - known.moved_s)
                 known.moved_s, known.carried = moved_s, carried
             present[connection.key] = known
         for addresses in sample.closed - self.closed:
             port, remote, remote_port = closed_key(addresses)
-            if self._is_served(port, remote) and (port, remote, remote_port) not in self.tracked:
+            if (port, remote, remote_port) in self.tracked or remote.startswith(LOOPBACK):
+                continue
+            if port in self.receiver.ports:
                 self._met(remote, fresh)
+                ends = self.ends_before if self.last is None else self.ends
+                ends[remote] = ends.get(remote, 0) + 1
+            elif self.receiver.outgoing and self.last is not None and port not in (sample.listening or ()):
+                self.opened_s = sample.latest_s
         self.tracked, self.closed = present, sample.closed
         return fresh
 
@@ -191,12 +246,14 @@ class Watch:
         if remote not in self.receiver.node_addresses:
             fresh[remote] = fresh.get(remote, 0) + 1
 
-    def _is_served(self, local_port: int, remote: str) -> bool:
-        return local_port in self.receiver.ports and not remote.startswith(("127.", "::1"))
-
     def _served(self, connections: Sequence[Connection]) -> list[Connection]:
-        """Connections to ports that a Service targets, from outside the pod (C5)."""
-        return [connection for connection in connections if self._is_served(connection.local_port, connection.remote)]
+        """Connections to ports that a Service targets, from outside the pod (C5); on request those it opened, too."""
+        ports, outgoing = self.receiver.ports, self.receiver.outgoing
+        return [
+            one
+            for one in connections
+            if (one.local_port in ports or (outgoing and one.outgoing)) and not one.remote.startswith(LOOPBACK)
+        ]
 
     def judge(self, now_s: float, since_s: float, policy: Policy, siblings_s: float = math.inf) -> Evidence:
         """The evidence at `now_s`, for a pod that lost its traffic at `since_s` (the switch).
@@ -205,10 +262,10 @@ class Watch:
         """
         if self.last is None or self.began_s is None:
             return NOTHING_SEEN
-        arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
+        arrived = without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
         # Silence is proved up to the last look, and no further: a source that stalls proves nothing meanwhile.
-        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s))
+        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s, self.opened_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, since_s, policy)
         if math.isinf(window_s) and since_s - self.began_s < siblings_s:
@@ -216,7 +273,8 @@ class Watch:
         live = self._live(now_s, policy)
         enough = window_s <= policy.timer_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
-        if live or self.nameless or silent_s < policy.quiet_min_s:
+        count = len(live) + self.last.active
+        if count or self.nameless or silent_s < policy.quiet_min_s:
             verdict = Verdict.BUSY
         elif not enough:
             verdict = Verdict.UNKNOWN
@@ -227,17 +285,17 @@ class Watch:
             source=self.last.source,
             silent_s=silent_s,
             needed_s=needed_s,
-            live=len(live),
+            live=count,
             rate=rate,
             arrivals=sum(one.count for one in arrived if one.at_s > since_s),
-            peers=tuple(f"{connection.remote}:{connection.remote_port}" for connection in live),
+            peers=(*self.last.peers, *(f"{connection.remote}:{connection.remote_port}" for connection in live)),
         )
 
     def window_s(self, since_s: float, policy: Policy) -> float | None:
         """How long its own senders must be silent, infinite where one is too rare; None where it saw too little."""
         if self.began_s is None:
             return None
-        arrived = _without_probes(self.arrivals, self.receiver.probe_periods_s)
+        arrived = without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
         found_s = self._window_s(arrived, self._rate(arrived, last_s), since_s, policy)
         saw_enough = since_s - self.began_s >= policy.timer_s
@@ -255,34 +313,49 @@ class Watch:
         if not rate:
             return math.inf
         total = sum(one.count for one in arrived)
-        still = _still_sending(arrived, since_s)
+        still = still_sending(arrived, since_s)
         known = {remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())  # a share is one of all, also of those that have not fallen silent yet
         rates = list(still.values())
-        if before:
-            rarest = min(before.values())
+        watched_s = max(1.0, min(since_s, self.last.at_s if self.last else since_s) - (self.began_s or 0.0))
+        # Of who ends here each connection is seen, so its number is its own. The others are seen in passing: they have
+        # shares in what is left, for whoever is seen more often comes more often.
+        whole = {remote for remote in before if remote in self.ends or remote in self.ends_before}
+        rates += [self._own_rate(remote, watched_s) for remote in whole]
+        passing = [count for remote, count in before.items() if remote not in whole]
+        if passing:
+            rarest = min(passing)
             rates.append(rate * rarest / seen if rarest / seen * total >= SAMPLES_FOR_A_RATE else 0.0)
-        elif not still:
+        elif not still and not whole:
             # The source is hidden (masqueraded, or too short-lived to be seen): each node may be a sender.
             rates.append(rate / max(1, self.receiver.nodes))
         slowest = min(rates)
         return -math.log(policy.risk) / slowest if slowest else math.inf
 
+    def _own_rate(self, remote: str, watched_s: float) -> float:
+        """Of a sender whose connections end here; 0 where it came too seldom to have a rhythm."""
+        ends, before = self.ends.get(remote, 0), self.ends_before.get(remote, 0)
+        if ends >= SAMPLES_FOR_A_RATE:
+            return ends / watched_s
+        return (ends + before) / (watched_s + TIME_WAIT_S) if ends + before >= SAMPLES_FOR_A_RATE else 0.0
+
     def _live(self, now_s: float, policy: Policy) -> list[Connection]:
         assert self.last is not None
-        return [
-            connection
-            for connection in self._served(self.last.connections)
-            if is_live(connection, self.tracked[connection.key], now_s, policy)
-        ]
+        return [connection for connection in self.served() if self.lives(connection, now_s, policy)]
 
-    def live_now(self) -> int:
+    def lives(self, connection: Connection, now_s: float, policy: Policy) -> bool:
+        """Whether ending the pod now would cut this connection off."""
+        if connection.local_port in self.receiver.streaming and connection.state == "ESTABLISHED":
+            return True
+        return _is_live(connection, self.tracked[connection.key], now_s, policy)
+
+    def served(self) -> list[Connection]:
         """Connections open at the last look, whatever they carry: the fewer, the idler the pod."""
-        return len(self._served(self.last.connections)) if self.last else 0
+        return self._served(self.last.connections) if self.last else []
 
 
-def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
+def _is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
     """Whether ending its pod now would cut something off."""
     if connection.state == "SYN_RECV":
         return True
@@ -290,7 +363,7 @@ def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Pol
         return False
     if policy.keeps_idle or connection.bytes_received is None or connection.bytes_sent is None:
         return connection.state == "ESTABLISHED"
-    if _owes_an_answer(connection):
+    if not connection.outgoing and _owes_an_answer(connection):
         return True
     if connection.state == "CLOSE_WAIT":
         return False
@@ -298,6 +371,12 @@ def is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Pol
     if age_s < policy.young_s and tracked.carried:
         return True
     return now_s - tracked.moved_s < max(policy.quiet_min_s, 2 * tracked.gap_s)
+
+
+def _starts_again(last: Sample, sample: Sample) -> bool:
+    """Whether what is counted is another thing than before: another network (the counter goes backwards, C6), or
+    another kind of source, whose number says nothing about the one before."""
+    return sample.passive_opens < last.passive_opens or sample.counts != last.counts
 
 
 def _owes_an_answer(connection: Connection) -> bool:
@@ -311,69 +390,31 @@ def _owes_an_answer(connection: Connection) -> bool:
 
 
 def _bytes_of(connection: Connection) -> int | None:
+    both = _both(connection)
+    return None if both is None else sum(both)
+
+
+def _both(connection: Connection) -> tuple[int, int] | None:
     if connection.bytes_received is None or connection.bytes_sent is None:
         return None
-    return connection.bytes_received + connection.bytes_sent
+    return connection.bytes_received, connection.bytes_sent
+
+
+def _is_ping(connection: Connection, known: _Tracked, at_s: float) -> bool:
+    """Whether all that has moved is one PING of HTTP/2 and its answer (gRPC's keep-alive), after a pause (C6).
+
+    Nothing else is taken for a ping: of a WebSocket's nobody can tell whether it is one, and somebody is there.
+    """
+    now = _both(connection)
+    if now is None or known.bytes is None or at_s - known.moved_s < PING_PAUSE_S:
+        return False
+    received, sent = (after - before for after, before in zip(now, known.bytes, strict=True))
+    return received == sent and received in PING_BYTES
 
 
 def _idle_s(connection: Connection) -> float:
     known = [idle_s for idle_s in (connection.idle_received_s, connection.idle_sent_s) if idle_s is not None]
     return min(known, default=0.0)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Rhythm:
-    """One probe of the kubelet: `at_s` is the arrival last explained by it, walking back in time."""
-
-    period_s: float
-    at_s: float | None = None
-
-    def explains(self, at_s: float) -> bool:
-        if self.at_s is None:
-            return True
-        back_s = self.at_s - at_s
-        turns = round(back_s / self.period_s)
-        slack_s = min(1.0, 0.3 * self.period_s)
-        return turns >= 1 and abs(back_s - turns * self.period_s) <= slack_s
-
-
-def _still_sending(arrived: Sequence[Arrived], since_s: float) -> dict[str, float]:
-    """Rates of the senders seen after the switch often enough: each by its own arrivals, scaled to those nobody saw."""
-    late = [one for one in arrived if one.at_s > since_s]
-    seen: dict[str, int] = {}
-    last_s: dict[str, float] = {}
-    for one in late:
-        for remote, count in one.seen.items():
-            seen[remote] = seen.get(remote, 0) + count
-            last_s[remote] = one.at_s
-    scale = max(1.0, sum(one.count for one in late) / sum(seen.values())) if seen else 1.0
-    return {
-        remote: count * scale / max(0.1, last_s[remote] - since_s)
-        for remote, count in seen.items()
-        if count >= SAMPLES_FOR_A_RATE
-    }
-
-
-def _without_probes(arrivals: Sequence[Arrived], periods_s: Sequence[float]) -> list[Arrived]:
-    """Arrivals that no probe explains, oldest first.
-
-    Walks back from now, because the phase of a probe can only be learnt where the traffic has gone. Before the first
-    arrival that no rhythm explains the probes drown in the traffic and no longer matter.
-    """
-    rhythms = [_Rhythm(period_s=period_s) for period_s in periods_s]
-    rows = list(arrivals)
-    while rows:
-        row = rows[-1]
-        left = row.count
-        for rhythm in sorted(rhythms, key=lambda r: r.at_s is None):
-            if left > row.foreign and rhythm.explains(row.at_s):
-                rhythm.at_s = row.at_s
-                left -= 1
-        if left:
-            rows[-1] = replace(row, count=left)
-            return rows
-        rows.pop()
-    return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,8 +432,9 @@ def ended(evidence: Evidence, *, now_s: float, since_s: float, policy: Policy) -
         return Drained(reason="quiet", because=evidence.because)
     if waited_s >= policy.cap_s:
         return Drained(reason="capped", because=f"{evidence.because}; the cap of {policy.cap_s:g} s is over")
-    if evidence.source == NOTHING_SEEN.source:
-        over = waited_s >= policy.timer_s
+    if evidence.blind:
+        # Who was connected when nobody could look any more is there until the cap; the silence begins anew.
+        over = min(waited_s, evidence.unseen_s) >= policy.timer_s and not evidence.live
         why = f" ({evidence.trouble})" if evidence.trouble else ""
         return Drained(reason="timer", because=f"no evidence to be had{why}; waited {waited_s:.1f} s") if over else None
     if evidence.verdict is Verdict.UNKNOWN and waited_s >= policy.timer_s and evidence.silent_s >= policy.timer_s:

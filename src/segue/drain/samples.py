@@ -1,14 +1,14 @@
 """One look at a pod's network from inside it, and how to read it from the sources.
 
 `exec` and `ephemeral` see /proc/net (new connections so far, and who is connected); the node path also sees bytes and
-idle times. What a source cannot see is None, never a guess.
+idle times; apps and Prometheus tell two numbers (`drain.told`). What a source cannot see is None, never a guess.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from segue.model.objects import Obj
@@ -16,6 +16,9 @@ from segue.model.objects import Obj
 NODE_PATH = "node path"
 EXEC = "exec"
 EPHEMERAL = "ephemeral"
+FRESH_S = 3.0
+APP = "app"
+PROMETHEUS = "prometheus"
 
 # States as /proc/net/tcp writes them (include/net/tcp_states.h).
 STATES = {
@@ -35,6 +38,7 @@ STATES = {
 _TIME_WAIT = " 06 "
 _WIDTHS = (2 * (8 + 1 + 4) + 1, 2 * (32 + 1 + 4) + 1)  # of "LOCAL:PORT REMOTE:PORT" in tcp and in tcp6
 _TCP_ROW = re.compile(r"^Tcp: (.*)$", re.MULTILINE)
+_UDP_ROW = re.compile(r"^Udp: (.*)$", re.MULTILINE)
 _SNMP_MAX = 16_384
 PROC_FILES = ("/proc/net/snmp", "/proc/net/tcp", "/proc/net/tcp6")
 
@@ -51,6 +55,7 @@ class Connection:
     bytes_sent: int | None = None
     idle_received_s: float | None = None
     idle_sent_s: float | None = None
+    outgoing: bool = False  # the pod has opened it: nothing listens at its end of it
 
     @property
     def key(self) -> tuple[int, str, int]:
@@ -72,6 +77,16 @@ class Sample:
     source: str
     read_s: float = 0.0
     closed: frozenset[str] = frozenset()
+    listening: frozenset[int] | None = None  # ports; None where the source does not tell
+    datagrams: int = 0  # of UDP, received so far
+    active: int = 0  # what must not be lost, as a source tells that knows no connections; `peers` of them
+    peers: tuple[str, ...] = ()
+    fresh_s: float = FRESH_S  # older than that it is no answer any more
+
+    @property
+    def counts(self) -> str:
+        """Whose counter it is: the kernel's, whoever reads it, or the source's own."""
+        return self.source if self.source in {APP, PROMETHEUS} else "kernel"
 
     @property
     def latest_s(self) -> float:
@@ -86,17 +101,28 @@ class Count:
     at_s: float
     read_s: float
     passive_opens: int
+    datagrams: int = 0
 
 
 def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
     """The answer of the embedded cluster's node path."""
+    listening = frozenset(int(port) for port in obj["listening"]) if "listening" in obj else None
     return Sample(
         at_s=at_s,
         read_s=read_s,
         passive_opens=int(obj["passiveOpens"]),
-        connections=tuple(_connection(row) for row in obj.get("connections") or []),
+        connections=_directed([_connection(row) for row in obj.get("connections") or []], listening),
         source=NODE_PATH,
+        listening=listening,
+        datagrams=int(obj.get("datagrams") or 0),
     )
+
+
+def _directed(connections: list[Connection], listening: frozenset[int] | None) -> tuple[Connection, ...]:
+    """With those marked that the pod has opened itself: at its end of them nothing listens."""
+    if listening is None:
+        return tuple(connections)
+    return tuple(one if one.local_port in listening else replace(one, outgoing=True) for one in connections)
 
 
 def _connection(row: Obj) -> Connection:
@@ -136,6 +162,7 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
         return None
     connections: list[Connection] = []
     closed: set[str] = set()
+    listening: set[int] = set()
     for line in proc.text.splitlines():
         _, found, row = line.partition(": ")
         for width in _WIDTHS:  # thousands of rows are of this kind, after a minute of short connections
@@ -143,23 +170,37 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
                 closed.add(row[:width])
                 break
         else:
-            if found and (connection := _proc_row(line)) is not None:
+            if not found or (connection := _proc_row(line)) is None:
+                continue
+            if connection.state == "LISTEN":
+                listening.add(connection.local_port)
+            else:
                 connections.append(connection)
     return Sample(
         at_s=count.at_s,
         read_s=count.read_s,
         passive_opens=count.passive_opens,
-        connections=tuple(connections),
+        connections=_directed(connections, frozenset(listening)),
         source=source,
         closed=frozenset(closed),
+        listening=frozenset(listening),
+        datagrams=count.datagrams,
     )
 
 
 def count_from(proc: ProcText) -> Count | None:
     """The counter alone; None where the text does not hold it."""
-    columns, values = [*_TCP_ROW.findall(proc.text[:_SNMP_MAX]), "", ""][:2]
-    found = dict(zip(columns.split(), values.split(), strict=False)).get("PassiveOpens")
-    return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=int(found)) if found else None
+    opens = _counter(_TCP_ROW, proc.text, "PassiveOpens")
+    if opens is None:
+        return None
+    datagrams = _counter(_UDP_ROW, proc.text, "InDatagrams") or 0
+    return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=opens, datagrams=datagrams)
+
+
+def _counter(rows: re.Pattern[str], text: str, name: str) -> int | None:
+    columns, values = [*rows.findall(text[:_SNMP_MAX]), "", ""][:2]
+    found = dict(zip(columns.split(), values.split(), strict=False)).get(name)
+    return int(found) if found else None
 
 
 def closed_key(addresses: str) -> tuple[int, str, int]:
@@ -174,8 +215,6 @@ def _proc_row(line: str) -> Connection | None:
     if len(fields) < 10 or not fields[0].endswith(":") or ":" not in fields[1] or fields[3] not in STATES:
         return None
     state = STATES[fields[3]]
-    if state == "LISTEN":
-        return None
     _, local_port = fields[1].split(":")
     remote, remote_port = fields[2].split(":")
     return Connection(

@@ -1,5 +1,6 @@
 """Collects evidence about pods, through the Kubernetes API only. The first source that answers is used:
 
+    word        of the app itself or of a Prometheus, where the pod's template says so (`words`)
     node path   of the embedded cluster
     exec        one long exec per pod, in the first of its containers that has a shell; reads /proc/net
     ephemeral   the same in an ephemeral container of a given image; only in pods that will be ended anyway
@@ -20,8 +21,9 @@ from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Watch
 from segue.drain.samples import EPHEMERAL, EXEC, ProcText, Sample, count_from, from_node_path, from_proc
 from segue.drive.flow import Flow, Look, Progress, ReadPods, ask, get
 from segue.drive.journal import ActionEntry, Journal
+from segue.drive.words import Words
 from segue.model.http import ApiResponse
-from segue.model.objects import Obj
+from segue.model.objects import Obj, annotations_of
 from segue.model.workloads import Pod
 from segue.release.actions import SAMPLER, AddSampler
 from segue.release.requests import request_of
@@ -32,7 +34,7 @@ FULL_RATE_S = 0.1
 SLOW_RATE_S = 0.5
 WHOLE_EVERY_S = 2.0
 WHO_EVERY_S = 0.5  # of draining pods that somebody came to, or is connected to
-STALE_S = 3.0  # a source that has not answered for so long is none
+STREAMING = "segue.dev/streaming"  # ports of which an open connection is live, whatever moves on it
 SAMPLERS_MAX = 3  # per pod: each of them stays in the pod's spec
 
 
@@ -51,8 +53,12 @@ class Collector:
     failed: dict[str, str] = field(default_factory=dict)  # by pod: why its sampler does not help
     sampled: set[str] = field(default_factory=set)  # pods that were given a sampler
     told: set[str] = field(default_factory=set)
+    words: Words = field(init=False)
     sampled_s: float = 0.0
     draining: bool = False  # the pods that are looked at have lost their traffic: now it matters who still comes
+
+    def __post_init__(self) -> None:
+        self.words = Words(namespace=self.namespace)
 
     def due(self, now_s: float) -> bool:
         """Whether it is time for another look at pods that still serve."""
@@ -68,7 +74,10 @@ class Collector:
         self.sampled_s = now_s
         for pod in watched:
             if pod.name not in self.watches:
-                self.watches[pod.name] = Watch(receiver=_receiver(pod, snapshot))
+                receiver = replace(receiver_of(pod, snapshot), outgoing=self.policy.outgoing)
+                self.watches[pod.name] = Watch(receiver=receiver)
+        if watched:
+            now_s, watched = yield from self.words.listen(watched, self.watches, now_s)
         if watched and self.node_path is not False:
             now_s = yield from self._by_node_path(watched, now_s)
         if watched and self.node_path is False:
@@ -119,9 +128,9 @@ class Collector:
     def _must_see_all(self, watch: Watch, now_s: float) -> bool:
         """Whether counting does not do: nothing is known yet, somebody is connected, somebody came and went again."""
         since_s = now_s - watch.whole_s
-        if watch.last is None or since_s >= WHOLE_EVERY_S:
+        if watch.last is None or watch.last.counts != "kernel" or since_s >= WHOLE_EVERY_S:
             return True
-        return self.draining and since_s >= WHO_EVERY_S and (watch.nameless or watch.live_now() > 0)
+        return self.draining and since_s >= WHO_EVERY_S and (watch.nameless or bool(watch.served()))
 
     def _note_text(self, pod: Pod, text: ProcText, source: str) -> bool:
         """Take it in; True where it has counted somebody and asks for another look at once, to see who."""
@@ -223,21 +232,22 @@ class Collector:
         if watch.last is None:
             return replace(NOTHING_SEEN, trouble=self._trouble(name))
         stale_s = now_s - watch.last.at_s
-        if stale_s > STALE_S and now_s - since_s > STALE_S:
+        if stale_s > watch.last.fresh_s and now_s - since_s > watch.last.fresh_s:
             why = self._trouble(name) or f"{watch.last.source} has not answered for {stale_s:.0f} s"
-            return replace(NOTHING_SEEN, trouble=why)
+            # What lived when it was last seen is not over because nobody can look any more.
+            known = watch.judge(watch.last.at_s, since_s, self.policy)
+            return replace(NOTHING_SEEN, trouble=why, live=known.live, peers=known.peers, unseen_s=stale_s)
         own_s = watch.window_s(since_s, self.policy)
         siblings_s = self._siblings_s(watch, since_s) if own_s is None else math.inf
-        return watch.judge(now_s, since_s, self.policy, siblings_s)
+        return replace(watch.judge(now_s, since_s, self.policy, siblings_s), trouble=self.words.lost.get(name, ""))
 
     def _trouble(self, name: str) -> str:
-        if name in self.failed:
-            return self.failed[name]
-        return (
+        own = self.failed.get(name) or (
             f"the container of {self.sampler_image} has not started"
             if name in self.sampled
             else self.blind.get(name, "")
         )
+        return "; ".join(part for part in (self.words.lost.get(name, ""), own) if part)
 
 
 def _in_short(trouble: str) -> str:
@@ -268,8 +278,17 @@ def _will_end(pod: Pod, snapshot: Snapshot) -> bool:
     return memory.patched and pod.pod_hash == memory.old_hash
 
 
-def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:
-    ports = frozenset[int]().union(*(service.target_ports(pod.obj) for service in snapshot.services))
+def _streaming(pod: Pod) -> frozenset[int]:
+    """The ports that its template says carry streams; what is no port there is none here."""
+    said = annotations_of(pod.obj).get(STREAMING, "")
+    return frozenset(int(one) for one in said.replace(",", " ").split() if one.isdecimal())
+
+
+def receiver_of(pod: Pod, snapshot: Snapshot) -> Receiver:
+    """What its spec and the Services tell of it."""
+    # A pod that has left traffic is selected by none of them any more: then all that the release knows count.
+    mine = [service for service in snapshot.services if service.selects_version(pod.labels)] or snapshot.services
+    ports = frozenset[int]().union(*(service.target_ports(pod.obj) for service in mine))
     # In a mesh or behind a masquerading node clients bear these addresses, too: then only the rhythm tells (C5).
     host = str(pod.obj.get("status", {}).get("hostIP") or "")
     gateway = pod.ip.rpartition(".")[0] + ".1"  # the usual bridge address, which probes come from
@@ -278,5 +297,7 @@ def _receiver(pod: Pod, snapshot: Snapshot) -> Receiver:
         probe_periods_s=tuple(probe.period_s for probe in pod.probes()),
         node_addresses=frozenset({host, gateway}),
         nodes=max(1, len({one.node for one in snapshot.pods if one.node})),
-        siblings=pod.pod_hash if all(service.spreads for service in snapshot.services) else "",
+        udp=any(port.get("protocol") == "UDP" for service in mine for port in service.ports),
+        streaming=_streaming(pod),
+        siblings=pod.pod_hash if all(service.spreads for service in mine) else "",
     )

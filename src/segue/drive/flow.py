@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 
 from segue.analysis.values import Analysis, Hook, Sample
 from segue.drain.samples import ProcText
+from segue.drain.told import Word
 from segue.model.errors import ClusterUnreachable, Forbidden, StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
@@ -42,6 +43,13 @@ class ReadPods:
 
     namespace: str
     looks: tuple[Look, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskWords:
+    """What apps and Prometheus tell of pods (by name): texts as of `ReadPods`."""
+
+    words: Mapping[str, Word]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +101,7 @@ class Answer:
     samples: Mapping[str, Sample] = field(default_factory=dict)  # by the name of the metric
 
 
-Ask: TypeAlias = Calls | ReadPods | Check | Measure | Sleep | Progress
+Ask: TypeAlias = Calls | ReadPods | AskWords | Check | Measure | Sleep | Progress
 Flow: TypeAlias = Generator[Ask, Answer, T]
 
 

@@ -18,7 +18,7 @@ import msgspec
 from segue.cluster.api import protobuf
 from segue.cluster.api.access import unauthorized
 from segue.cluster.api.podcalls import VALUES_APART
-from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, WatchStart
+from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, Proxied, WatchStart
 from segue.cluster.api.server import ApiServer
 from segue.cluster.api.watching import Watch
 from segue.cluster.store import StoreEvent
@@ -157,6 +157,8 @@ class Application:
             case PodCall(verb="traffic") as call:
                 body = self._door.traffic(call.namespace, call.name)
                 await _send_answer(send, Answer(code=200, body=body), silent=False)
+            case Proxied(url=url):
+                await _proxy(url, request, send)
             case PodCall():
                 raise StatusError(400, "BadRequest", "Upgrade request required: exec is served over WebSocket")
 
@@ -401,6 +403,15 @@ async def _send_answer(send: Send, answer: Answer, *, silent: bool) -> None:
     headers += [(b"warning", f'299 - "{_quoted(warning)}"'.encode()) for warning in answer.warnings]
     await _send_start(send, answer.code, headers)
     await send({"type": "http.response.body", "body": b"" if silent else body, "more_body": False})
+
+
+async def _proxy(url: str, request: ApiRequest, send: Send) -> None:
+    from segue.host.podproxy import ask_pod  # noqa: PLC0415 - an HTTP client, for those who ask for it
+
+    code, content_type, body = await ask_pod(url, request.query)
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    await _send_start(send, code, headers)
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body, "more_body": False})
 
 
 def _quoted(text: str) -> str:

@@ -242,6 +242,19 @@ class KubeClient:
             raise self._unreachable(error) from error
         return answer.text if answer.status_code == 200 else ""
 
+    async def raw(self, path: str, *, limit_s: float) -> tuple[int, str]:
+        """Status and text of what lies behind the API server's proxy; 0 and a word about why where nothing comes."""
+        try:
+            answer = await self._http.get(path, timeout=limit_s)
+        except httpx.TimeoutException:
+            return 0, f"no answer within {limit_s:g} s"
+        except httpx.HTTPError as error:
+            return 0, str(error) or type(error).__name__
+        said = answer.text
+        if answer.status_code >= 400 and '"Status"' in said:  # the API server's own word, not the app's
+            said = str(_decoded(answer).get("message") or said)
+        return answer.status_code, said
+
     def _unreachable(self, error: httpx.HTTPError) -> ClusterUnreachable:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):

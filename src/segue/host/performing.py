@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from segue.drive.flow import Answer, Ask, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
+from segue.drive.flow import Answer, Ask, AskWords, Calls, Check, Flow, Measure, Progress, ReadPods, Sleep
 from segue.host.client import KubeClient
 from segue.host.clock import SystemClock
 from segue.host.pod_reader import PodReader
@@ -24,6 +24,7 @@ from segue.model.errors import SegueError
 
 if TYPE_CHECKING:
     from segue.host.trying import Trying
+    from segue.host.word_asker import WordAsker
 
 T = TypeVar("T")
 Show = Callable[[Progress, float], None]
@@ -56,6 +57,7 @@ class _Body:
     client: KubeClient
     show: Show
     reader: PodReader = field(init=False)
+    asker: WordAsker | None = None
     trying: Trying | None = None  # made when a release first tries something
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class _Body:
             case ReadPods(namespace=namespace, looks=looks):
                 texts = await self.reader.read(namespace, looks)
                 return Answer(now_s=CLOCK.now_s(), texts=texts)
+            case AskWords(words=words):
+                return Answer(now_s=CLOCK.now_s(), texts=await self._asker().ask(words))
             case Check(hook=hook, facts=facts):
                 checked = await self._trying().checks.poll(hook, facts)
                 return Answer(now_s=CLOCK.now_s(), checked=checked)
@@ -82,6 +86,13 @@ class _Body:
                 self.show(asked, CLOCK.now_s())
         return Answer(now_s=CLOCK.now_s())
 
+    def _asker(self) -> WordAsker:
+        if self.asker is None:
+            from segue.host.word_asker import WordAsker  # noqa: PLC0415 - for pods whose template asks for it
+
+            self.asker = WordAsker(self.client, CLOCK)
+        return self.asker
+
     def _trying(self) -> Trying:
         if self.trying is None:
             from segue.host.trying import Trying  # noqa: PLC0415 - status must not pay for what it never does
@@ -93,6 +104,8 @@ class _Body:
         """End what was begun."""
         if self.trying is not None:
             await self.trying.close()
+        if self.asker is not None:
+            await self.asker.close()
         await self.reader.close()
 
 

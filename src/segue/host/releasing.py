@@ -22,7 +22,12 @@ from segue.release.plan import USUAL_CAP_S, Approach
 
 
 def driver(
-    *, cap_s: float | None, timeout_s: float | None, sampler_image: str = "", approach: Approach | None = None
+    *,
+    cap_s: float | None,
+    timeout_s: float | None,
+    sampler_image: str = "",
+    approach: Approach | None = None,
+    outbound: bool = False,
 ) -> Driver:
     """The driver of this process. A cap below the propagation time shortens that, too."""
     asked = approach or Approach()
@@ -32,7 +37,7 @@ def driver(
         raise UsageError(f"--drain-cap {cap_s:g}: must be at least 2 s, the shortest proof of quiet")
     if timeout_s is not None and timeout_s <= 0:
         raise UsageError(f"--timeout {timeout_s:g}: must be above 0 s")
-    policy = Policy(cap_s=cap_s, timer_s=min(Policy().timer_s, cap_s))
+    policy = Policy(cap_s=cap_s, timer_s=min(Policy().timer_s, cap_s), outgoing=outbound)
     asked = replace(asked, policy=policy, cap_said=said, timeout_s=timeout_s)
     return Driver(me=identity(), holder_is_gone=holder_is_gone, approach=asked, sampler_image=sampler_image)
 

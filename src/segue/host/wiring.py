@@ -36,6 +36,7 @@ from segue.cluster.store import Store, StoreEvent
 from segue.host.apiserver import serve
 from segue.host.certificates import credentials, kubeconfig
 from segue.host.clock import SystemChance, SystemClock
+from segue.host.custom_metrics import CustomReader
 from segue.host.isolation import Doorman, Mode
 from segue.host.journal import SqliteJournal
 from segue.host.network.plane import PlaneSettings
@@ -132,6 +133,9 @@ class _Cluster:
             usage = UsageReader(node.processes, self._readings, self._clock, self._settings.metrics_every_s)
             usage.start()
             stack.push_async_callback(usage.stop)
+            custom = CustomReader(self._store, self._readings.custom)
+            custom.start()
+            stack.push_async_callback(custom.stop)
             self._publish(api, around, starter.started)
             tell(starter.ready_fd)
             await self._end.wait()

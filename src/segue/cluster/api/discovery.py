@@ -21,6 +21,7 @@ _SUBRESOURCES: dict[str, tuple[tuple[str, str, str, str, list[str]], ...]] = {
         ("eviction", "policy", "v1", "Eviction", ["create"]),
         ("exec", "", "v1", "PodExecOptions", ["create", "get"]),
         ("log", "", "v1", "Pod", ["get"]),
+        ("proxy", "", "v1", "PodProxyOptions", ["get"]),
     ),
     "namespaces": (("finalize", "", "v1", "Namespace", ["update"]),),
     "serviceaccounts": (("token", AUTHENTICATION, "v1", "TokenRequest", ["create"]),),

@@ -61,4 +61,11 @@ class PodCall:
     bytes_max: int | None = None
 
 
-Result: TypeAlias = Answer | WatchStart | PodCall
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxied:
+    """A call that goes through to a port of a pod, whose address is known."""
+
+    url: str
+
+
+Result: TypeAlias = Answer | WatchStart | PodCall | Proxied

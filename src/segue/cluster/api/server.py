@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from segue.cluster import openapi
-from segue.cluster.api import discovery, metrics
+from segue.cluster.api import aggregated, discovery, metrics, podproxy
 from segue.cluster.api.access import Gate, wish_of
 from segue.cluster.api.images import Complaint
 from segue.cluster.api.podcalls import pod_call
@@ -97,12 +97,18 @@ class ApiServer:
 
     def _handle(self, request: ApiRequest, user: ApiUser) -> Result:
         path = request.path.rstrip("/") or "/"
+        if aggregated.is_aggregated(path, self.store):
+            self._gate.check(user, aggregated.wish_of(request))
+            return aggregated.passed_on(request, self.store)
         if path == "/apis" or path.startswith(("/apis/segue.dev", "/openapi")) or not _is_resource_path(path):
             return self._document(path, request, user)
         if is_review(path):
             return self._reviewer.review(request, user)
         if metrics.is_metrics(path):
             return self._metrics.read(request, user)
+        if podproxy.is_proxied(request.path):
+            self._gate.check(user, podproxy.wish_of(request))
+            return podproxy.proxied(request, self._registry)
         return self._resource(parse_route(path), request, user)
 
     def _document(self, path: str, request: ApiRequest, user: ApiUser) -> Result:
@@ -115,8 +121,8 @@ class ApiServer:
             raise method_not_allowed()
         if path.startswith("/apis/segue.dev/"):
             return self._own(path, request, user)
-        aggregated = "as=APIGroupDiscoveryList" in request.accept and "v=v2;" in f"{request.accept};".replace(",", ";")
-        if aggregated and path in {"/api", "/apis"}:
+        in_one = "as=APIGroupDiscoveryList" in request.accept and "v=v2;" in f"{request.accept};".replace(",", ";")
+        if in_one and path in {"/api", "/apis"}:
             content_type = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
             return Answer(code=200, body=discovery.aggregated(core=path == "/api"), content_type=content_type)
         if path == "/openapi/v2" and "json" not in request.accept:
@@ -180,6 +186,8 @@ def _wish(request: ApiRequest) -> Wish:
         return Wish(verb="get" if request.method == "GET" else "update", group=discovery.OWN_GROUP, resource=resource)
     if metrics.is_metrics(path):
         return metrics.wish_of(request)
+    if podproxy.is_proxied(request.path):
+        return podproxy.wish_of(request)
     if _is_resource_path(path) and not is_review(path):
         route = parse_route(path)
         return wish_of(_verb(route, request), route)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from segue.cluster.metrics.custom import CustomMetrics
+
 FRESH_S = 10.0  # a container that has run for less says too little about itself; as a metrics-server sees it
 
 
@@ -46,6 +48,7 @@ class Readings:
     def __init__(self) -> None:
         self._before: Round | None = None
         self._last: Round | None = None
+        self.custom = CustomMetrics()
 
     def take(self, found: Round) -> None:
         """Keep a round; the one before the last is forgotten."""

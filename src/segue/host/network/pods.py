@@ -85,7 +85,13 @@ class NamespaceNetwork:
         if view is None:
             raise StatusError(404, "NotFound", "the pod has no network")
         rows = [row for row in view.connections() if not row.remote.startswith("127.") and row.remote != "::1"]
-        return {"passiveOpens": view.passive_opens(), "connections": [row.as_json() for row in rows]}
+        listening = sorted({port for _, port in view.listeners()})
+        return {
+            "passiveOpens": view.passive_opens(),
+            "datagrams": view.datagrams(),
+            "listening": listening,
+            "connections": [row.as_json() for row in rows],
+        }
 
     async def close(self) -> None:
         """Detach every pod."""

@@ -101,6 +101,10 @@ class SocketView:
         """Connections accepted by the kernel for listeners here since the namespace exists."""
         return passive_opens(os.pread(self._snmp, 16384, 0))
 
+    def datagrams(self) -> int:
+        """Datagrams of UDP received here since the namespace exists."""
+        return counter(os.pread(self._snmp, 16384, 0), b"Udp:", b"InDatagrams")
+
     def _sockets(self, states: int, *, info: bool) -> Iterator[tuple[bytes, int, int]]:
         for family in (socket.AF_INET, socket.AF_INET6):
             extensions = 1 << (_INET_DIAG_INFO - 1) if info else 0
@@ -110,13 +114,18 @@ class SocketView:
 
 def passive_opens(snmp: bytes) -> int:
     """Tcp: PassiveOpens of a /proc/net/snmp text."""
+    return counter(snmp, b"Tcp:", b"PassiveOpens")
+
+
+def counter(snmp: bytes, protocol: bytes, name: bytes) -> int:
+    """One counter of a /proc/net/snmp text."""
     names: list[bytes] = []
     for line in snmp.splitlines():
-        if line.startswith(b"Tcp:"):
+        if line.startswith(protocol):
             if names:
-                return int(line.split()[names.index(b"PassiveOpens")])
+                return int(line.split()[names.index(name)])
             names = line.split()
-    raise AssertionError("no Tcp lines in /proc/net/snmp")
+    raise AssertionError(f"no {protocol.decode()} lines in /proc/net/snmp")
 
 
 def _addresses(data: bytes, start: int) -> tuple[str, str]:

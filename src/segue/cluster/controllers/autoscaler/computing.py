@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from segue.cluster.controllers.autoscaler.replicas import Crowd, Proposal, Tolerance, by_average, by_utilization
-from segue.cluster.controllers.autoscaler.samples import PodUsages, Uncomputable, samples_of
+from segue.cluster.controllers.autoscaler.samples import PodUsages, Uncomputable, custom_samples, samples_of
 from segue.cluster.controllers.autoscaler.status import Draft
+from segue.cluster.metrics.custom import Wanted
 from segue.cluster.quotas.amounts import Amount
 from segue.cluster.scale import selector_text
 from segue.model.objects import Obj, namespace_of
@@ -19,6 +20,14 @@ from segue.model.quantities import quantity
 
 _NO_CUSTOM = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
 _NO_EXTERNAL = "unable to fetch metrics from external metrics API: the server could not find the requested resource"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How many pods there should be now, and what selects them."""
+
+    replicas: int
+    selector: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +49,17 @@ class _Told:
     status: Obj
 
 
-def compute(draft: Draft, pods: Sequence[Obj], replicas: int, usages: PodUsages) -> Computed:
+def compute(draft: Draft, pods: Sequence[Obj], scale: Scale, usages: PodUsages) -> Computed:
     """All metrics of an autoscaler; sets its condition ScalingActive."""
-    spec = draft.scaler["spec"]
-    behavior = spec.get("behavior")
-    crowd = Crowd(pods=pods, replicas=replicas, resource="", tolerance=_tolerance(behavior), now_s=draft.now_s)
+    spec, replicas = draft.scaler["spec"], scale.replicas
+    crowd = Crowd(
+        pods=pods,
+        replicas=replicas,
+        resource="",
+        tolerance=_tolerance(spec.get("behavior")),
+        now_s=draft.now_s,
+        selector=scale.selector,
+    )
     statuses: list[Obj] = []
     found: list[_Told] = []
     failures: list[_Failed] = []
@@ -93,12 +108,25 @@ def _one(metric: Obj, crowd: Crowd, usages: PodUsages, namespace: str) -> _Told:
             where = f"failed to get {source['container']} container metric value"
             return _of_resource("containerResource", source, crowd, usages, ("FailedGetContainerResourceMetric", where))
         case "Pods":
-            message = f"unable to get metric {metric['pods']['metric']['name']}: {_NO_CUSTOM}"
-            raise _Failed("FailedGetPodsMetric", message, "failed to get pods metric value")
+            return _of_pods(metric["pods"], crowd, usages, namespace)
         case "Object":
             raise _no_object_metric(metric["object"], namespace)
         case _:
             raise _no_external_metric(metric["external"], namespace)
+
+
+def _of_pods(source: Obj, crowd: Crowd, usages: PodUsages, namespace: str) -> _Told:
+    """A metric that somebody else tells of each pod; its target is always an amount per pod."""
+    name, average = source["metric"]["name"], source["target"]["averageValue"]
+    wanted = Wanted(namespace=namespace, metric=name, selector=crowd.selector)
+    try:
+        proposal = by_average(crowd, custom_samples(usages, wanted), int(quantity(average) * 1000))
+    except Uncomputable as error:
+        message = f"unable to get metric {name}: {error}"
+        raise _Failed("FailedGetPodsMetric", message, "failed to get pods metric value") from error
+    current = {"averageValue": _amount("", proposal.average_milli)}
+    status = {"type": "Pods", "pods": {"current": current, "metric": source["metric"]}}
+    return _Told(proposal=proposal, name=f"pods metric {name}", status=status)
 
 
 def _no_object_metric(source: Obj, namespace: str) -> _Failed:

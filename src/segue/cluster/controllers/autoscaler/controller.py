@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from segue.cluster.controllers.autoscaler.computing import Computed, compute
+from segue.cluster.controllers.autoscaler.computing import Computed, Scale, compute
 from segue.cluster.controllers.autoscaler.limits import Past, Wish, allowed
 from segue.cluster.controllers.autoscaler.samples import PodUsages
 from segue.cluster.controllers.autoscaler.status import RESOURCE, Draft, draft_of
@@ -138,7 +138,7 @@ class HorizontalPodAutoscalerController:
             draft.warn("AmbiguousSelector", message)
             draft.set("ScalingActive", holds=False, reason="AmbiguousSelector", message=message)
             return Computed(replicas=None, trouble=message)
-        return compute(draft, pods, current, self._usages)
+        return compute(draft, pods, Scale(replicas=current, selector=selector_text(selector)), self._usages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ class Crowd:
     resource: str
     tolerance: Tolerance
     now_s: float
+    selector: str = ""  # as a query has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

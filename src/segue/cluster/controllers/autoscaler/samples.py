@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from segue.cluster.metrics.custom import CustomMetrics, Wanted
 from segue.cluster.metrics.readings import Usage
 from segue.model.objects import Obj, condition_of, is_terminating, name_of, seconds_of, uid_of
 from segue.model.quantities import quantity
 
 CPU_INITIALIZATION_S = 300.0  # kube-controller-manager --horizontal-pod-autoscaler-cpu-initialization-period
 INITIAL_READINESS_S = 30.0  # --horizontal-pod-autoscaler-initial-readiness-delay
+_NO_CUSTOM = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
 
 
 class Uncomputable(Exception):
@@ -27,6 +29,11 @@ class PodUsages(Protocol):
 
     def pod(self, uid: str) -> Mapping[str, Usage] | None:
         """What each container of a pod uses, None where that is not known."""
+        ...
+
+    @property
+    def custom(self) -> CustomMetrics:
+        """What others tell of pods."""
         ...
 
 
@@ -65,6 +72,18 @@ def samples_of(usages: PodUsages, pods: Sequence[Obj], resource: str, container:
             oldest = min(chosen, key=lambda usage: usage.at_s)
             found[name_of(pod)] = Sample(milli=milli, at_s=oldest.at_s, window_s=oldest.window_s)
     return found
+
+
+def custom_samples(usages: PodUsages, wanted: Wanted) -> dict[str, Sample]:
+    """A metric that others serve, by pod name."""
+    told = usages.custom.told.get(wanted)
+    if told is None:
+        raise Uncomputable(_NO_CUSTOM)
+    if told.trouble:
+        raise Uncomputable(f"unable to fetch metrics from custom metrics API: {told.trouble}")
+    if not told.milli:
+        raise Uncomputable("no metrics returned from custom metrics API")
+    return {name: Sample(milli=milli) for name, milli in told.milli.items()}
 
 
 def _milli(usage: Usage, resource: str) -> int:
