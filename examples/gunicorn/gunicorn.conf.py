@@ -1,0 +1,22 @@
+"""gunicorn as in the question: one worker with four threads. With LEAVE=1 it leaves traffic before it restarts."""
+
+import os
+
+bind = f"{os.environ.get('POD_IP') or '0.0.0.0'}:8080"
+worker_class = os.environ.get("WORKER_CLASS", "gthread")
+workers = int(os.environ.get("WORKERS", "1"))
+threads = int(os.environ.get("THREADS", "4"))
+backlog = 2048
+worker_tmp_dir = "/dev/shm"
+control_socket_disable = True
+
+if os.environ.get("LEAVE") == "1":
+    from segue.app.gunicorn import Rules, hooks
+
+    # told: the readinessProbe's failureThreshold
+    globals().update(hooks(8081, Rules(dead_threads=2, stuck_s=20, told=2)))
+elif os.environ.get("THREAD_LOG"):
+
+    def on_starting(server):
+        """The log of an earlier run would count its dead threads again."""
+        open(os.environ["THREAD_LOG"], "w").close()
