@@ -8,6 +8,8 @@ In gunicorn.conf.py:
 and in the manifest a readinessProbe (GET /ready, port 8081), whose failureThreshold is `told`. For workers `sync` and
 `gthread`. All workers share one board and one listener for probes, both made before they were forked, so probes are
 answered as long as one of them lives.
+A dead thread of `gthread` gets a successor in its pool: such a worker goes on accepting when all its threads are dead,
+and what it has accepted only it can answer.
 Rule 1: hooks that the configuration has already are called as well: name them in `hooks(..., more=...)`.
 Rule 2: gunicorn's own stop closes the listener first (N1); so it is told to stop only once nobody comes any more.
 Standard library only, of gunicorn nothing but what hooks are given.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeAlias
 
 from segue.app.board import Board
@@ -95,6 +98,9 @@ class _Server:
         """In the worker, its application loaded."""
         self._keeper = Keeper(self._board, self._rules, self._listener, worker.age)
         worker.wsgi = Counted(worker.wsgi, self._keeper)
+        pool = getattr(worker, "tpool", None)
+        if isinstance(pool, ThreadPoolExecutor):
+            self._keeper.replace = lambda: add_thread(pool)
         ports = frozenset(each.getsockname()[1] for each in worker.sockets if each.family != socket.AF_UNIX)
         self._keeper.start(ports, end_process(os.getppid()))
 
@@ -117,3 +123,10 @@ class _Server:
         if not self._board.has_ended(worker.age):
             self._board.lose()
         self._board.free(worker.age)
+
+
+def add_thread(pool: ThreadPoolExecutor) -> None:
+    """One thread more for what waits in the pool; where the pool's inside is another one day, none."""
+    if hasattr(pool, "_max_workers") and hasattr(pool, "_adjust_thread_count"):
+        pool._max_workers += 1
+        pool._adjust_thread_count()

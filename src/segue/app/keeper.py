@@ -94,6 +94,8 @@ class Keeper:
     def __init__(self, board: Board, rules: Rules, listener: socket.socket | None, number: int) -> None:
         self.requests = Requests(rules.stuck_s)
         self.ports: frozenset[int] = frozenset()  # where the application listens
+        self.replace: Callable[[], None] | None = None  # puts a successor in the place of a dead thread
+        self._replaced = 0
         self._board, self._rules, self._listener, self._number = board, rules, listener, number
         self._told = 0
         self._because = ""
@@ -122,6 +124,9 @@ class Keeper:
 
     def _tick(self, end: Callable[[], None], now_s: float) -> None:
         dead, running = self._write(now_s)
+        while self.replace is not None and self._replaced < dead:
+            self._replaced += 1
+            self.replace()
         before = self._board.stand
         if before.phase is Phase.EXITING:
             self._leave(running, dead, now_s)
