@@ -32,6 +32,7 @@ know which cluster it was given.
 """
 FAMILIES = {
     "T": "Deletion of a pod",
+    "S": "Sidecars",
     "P": "Probes",
     "L": "Liveness restarts",
     "E": "Endpoints",
@@ -118,7 +119,7 @@ def page(catalogue: Catalogue, results: Mapping[str, Mapping[str, Row]]) -> str:
     known = sorted({*catalogue.sentences, *catalogue.not_covered}, key=order)
     families: dict[str, list[str]] = {}
     for statement in known:
-        found = re.match(r"[TPLEKNRDWBM](?=\d+$)", statement)
+        found = re.match(r"[TSPLEKNRDWBM](?=\d+$)", statement)
         families.setdefault(FAMILIES[found[0]] if found else "More", []).append(statement)
     covered = [name for name in catalogue.sentences if any(_rows(name, rows) for rows in results.values())]
     lines = [HEAD, f"{len(covered)} statements have tests; {len(catalogue.not_covered)} have none, with the reason.\n"]

@@ -109,10 +109,10 @@ def cut_s(held: socket.socket, limit_s: float = 30.0) -> float:
     return time.time()
 
 
-def leave(place: Place, ip: str, code: int) -> float:
+def leave(place: Place, ip: str, code: int, *, port: int = PORT) -> float:
     """Let a puppet exit with this code; when it was gone."""
     with suppress(OSError, HTTPException):
-        place.ask(ip, PORT, f"/exit?code={code}")
+        place.ask(ip, port, f"/exit?code={code}")
     return time.time()
 
 
