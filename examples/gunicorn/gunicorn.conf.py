@@ -7,6 +7,7 @@ worker_class = os.environ.get("WORKER_CLASS", "gthread")
 workers = int(os.environ.get("WORKERS", "1"))
 threads = int(os.environ.get("THREADS", "4"))
 backlog = 2048
+graceful_timeout = int(os.environ.get("GRACEFUL_S", "30"))  # gunicorn waits for dead threads, too
 worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 

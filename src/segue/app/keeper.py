@@ -178,19 +178,19 @@ class Keeper:
         stand = self._board.stand
         match method, path.partition("?")[0]:
             case _, "/live":
-                return _http(200, "alive\n")
+                return http_answer(200, "alive\n")
             case _, "/ready" if stand.phase is Phase.SERVING:
-                return _http(200, "ready\n")
+                return http_answer(200, "ready\n")
             case _, "/ready":
                 self._told += 1
-                return _http(503, f"{stand.phase}: {self._because}\n")
+                return http_answer(503, f"{stand.phase}: {self._because}\n")
             case "POST", "/restart":
                 self._board.ask()
-                return _http(202, "it leaves\n")
+                return http_answer(202, "it leaves\n")
             case _, "/status":
-                return _http(200, json.dumps(self._status(stand)) + "\n")
+                return http_answer(200, json.dumps(self._status(stand)) + "\n")
             case _:
-                return _http(404, "GET /ready, /live, /status; POST /restart\n")
+                return http_answer(404, "GET /ready, /live, /status; POST /restart\n")
 
     def _status(self, stand: Stand) -> dict[str, object]:
         seen = self._seen(stand)
@@ -215,7 +215,8 @@ def listen(where: str) -> socket.socket:
     return made
 
 
-def _http(code: int, body: str) -> bytes:
+def http_answer(code: int, body: str) -> bytes:
+    """A whole answer to a probe."""
     reason = {200: "OK", 202: "Accepted", 404: "Not Found", 503: "Service Unavailable"}[code]
     head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Connection: close\r\n\r\n{body}".encode()

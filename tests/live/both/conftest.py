@@ -117,10 +117,13 @@ def _import_puppets(state: Path) -> None:
 
 
 def _import_gunicorn(state: Path) -> None:
-    """Bring the example's image to the node: the folder, gunicorn itself, and segue.app."""
+    """Bring the example's images to the node: the folder, gunicorn itself and segue.app; and the supervisor."""
     packages = [word for name in ("gunicorn", "packaging", "segue.app") for word in ("--with", name)]
     argv = [f"{GUNICORN}:v1", "--python", str(EXAMPLE), "--entry", "serve.py", *packages]
-    _import(state, "gunicorn", [*EXAMPLE.glob("*.py"), *_APP.glob("*.py")], [argv])
+    beside = EXAMPLE.parent / "supervise"
+    supervisor = ["example.org/supervise:v1", "--python", str(beside), "--with", "segue.app"]
+    files = [*EXAMPLE.glob("*.py"), *beside.glob("*.py"), *_APP.glob("*.py")]
+    _import(state, "gunicorn", files, [argv, supervisor])
 
 
 def _import(state: Path, name: str, files: Iterable[Path], argvs: Sequence[Sequence[str]]) -> None:

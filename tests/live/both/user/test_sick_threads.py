@@ -22,6 +22,9 @@ pytestmark = [pytest.mark.live, pytest.mark.alone]
 STATEMENTS = {
     "segue app": "A gunicorn with too many dead threads leaves traffic, answers what is under way and queued, and "
     "restarts: nothing is lost.",
+    "segue supervise": "A supervisor beside the application lets readiness go first, waits until the pod is quiet by its "
+    "own sockets, and has the kubelet restart it then: nothing is lost.",
+    "segue supervise: budget": "Of several sick pods one restarts after the other, by a Lease.",
     "segue app: script": "The same by a liveness script and a preStop sleep loses requests: the endpoint stays.",
 }
 NOT_COVERED: dict[str, str] = {}
@@ -61,9 +64,9 @@ class Sick:
         asking.start()
         return asking
 
-    def wait_restarted(self) -> float:
+    def wait_restarted(self, limit_s: float = 60.0) -> float:
         """Wait until its container has been started again and is in traffic; how long that took."""
-        wait_until(lambda: restarts(self.place.get("pods", self.name)) == 1, limit_s=120, what="the restart")
+        wait_until(lambda: restarts(self.place.get("pods", self.name)) == 1, limit_s=limit_s, what="the restart")
         restarted_s = time.time() - self.sick_s
         self.place.wait_ready(self.name)
         wait_until(lambda: len(_ready(self.place)) == PODS, what="all endpoints")
@@ -113,6 +116,26 @@ def test_dead_threads_cost_no_request(place: Place, how: str, measured: Keep) ->
     measured(f"threads {how} to restart", restarted_s, "s")
 
 
+@pytest.mark.states("segue supervise")
+def test_a_supervisor_beside_the_same_script_costs_no_request(place: Place, measured: Keep) -> None:
+    with sick(place, "supervised.yaml") as one:
+        one.lose_threads()
+        slow = one.ask_slowly()
+        restarted_s = one.wait_restarted()
+        slow.join()
+
+    said = place.kubectl("logs", one.name, "-c", "supervisor")
+    order = [said.find(f"segue: {word}") for word in ("asking: the script exits with 1", "leaving:", "ending:")]
+    assert -1 not in order, said
+    assert order == sorted(order)
+    assert "capped" not in said  # by the timer: who made it sick is a client too rare to be judged
+    assert [call.error for call in one.load.lost] == []
+    assert one.slow == [f"/slow {one.name}\n"]
+    assert restarts(place.get("pods", one.name)) == 1
+    measured(f"lost of {len(one.load.calls)}, supervised", len(one.load.lost), "")
+    measured("threads crash to restart, supervised", restarted_s, "s")
+
+
 @pytest.mark.states("segue app: script", "M15")
 def test_a_script_as_liveness_probe_loses_requests(place: Place, measured: Keep) -> None:
     with sick(place, "script.yaml") as one:
@@ -123,3 +146,33 @@ def test_a_script_as_liveness_probe_loses_requests(place: Place, measured: Keep)
     assert {call.error for call in one.load.lost} <= {"ECONNREFUSED", "ECONNRESET", "closed", "timeout"}
     measured(f"lost of {len(one.load.calls)}", len(one.load.lost), "")
     measured("threads crash to restart", restarted_s, "s")
+
+
+@pytest.mark.full
+@pytest.mark.only("real", "pods of the embedded cluster are given no account's token")
+@pytest.mark.states("segue supervise: budget")
+def test_two_sick_pods_restart_one_after_the_other(place: Place, measured: Keep) -> None:
+    with sick(place, "supervised.yaml") as one:
+        pods = place.all("pods", "app=web")[:2]
+        for pod in pods:
+            for _ in range(2):
+                assert place.ask(pod["status"]["podIP"], PORT, "/crash")[0] == 200
+        names = [pod["metadata"]["name"] for pod in pods]
+        wait_until(
+            lambda: all(restarts(place.get("pods", name)) == 1 for name in names), limit_s=120, what="both restarts"
+        )
+        wait_until(lambda: len(_ready(place)) == PODS, what="all endpoints")
+        one.load.wait_more(30)
+
+    turns = sorted(_turn(place.kubectl("logs", name, "-c", "supervisor", "--timestamps")) for name in names)
+    (_, first_back), (second_left, _) = turns
+    assert second_left > first_back
+    assert [call.error for call in one.load.lost] == []
+    measured(f"lost of {len(one.load.calls)}, two sick pods", len(one.load.lost), "")
+
+
+def _turn(log: str) -> tuple[str, str]:
+    """When the pod began to leave, and when it was back: as the log has it, which sorts."""
+    lines = [line.split(" ", 1) for line in log.splitlines()]
+    left = next(at for at, text in lines if text.startswith("segue: leaving: ") and "its turn" in text)
+    return left, next(at for at, text in lines if text.startswith("segue: back: ") and at > left)
