@@ -38,7 +38,7 @@ _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 _ALWAYS = ("encodings",)  # found by name at any time, not by an import
 _BY_NAME = {"encodings.idna", "os"}  # what looking up a host name loads; by what Python knows its library
-_PARTS = {"concurrent": "concurrent.futures.thread", "concurrent.futures": "concurrent.futures.thread"}  # loaded late
+_PARTS = {"concurrent": "concurrent.futures.thread", "argparse": "shutil"}  # loaded when first needed
 _ONLY_STANDARD = "only the standard library can be imported there"
 _LOADED = """
 import sys
@@ -119,7 +119,7 @@ def standard_modules(app: PythonApp) -> list[Path]:
     wanted = {name for name in imported_names(app.folder.rglob("*.py")) if name.partition(".")[0] not in own}
     for package in app.packages:
         wanted |= _importable(imported_names(package_files(package).values()))
-    wanted |= {part for name, part in _PARTS.items() if name in wanted}
+    wanted |= {part for name, part in _PARTS.items() if name in {one.partition(".")[0] for one in wanted}}
     names = sorted(wanted | _BY_NAME)
     # Asked of an interpreter, not read from sources: read, every module leads to every other
     done = subprocess.run(

@@ -228,17 +228,21 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(argv: Sequence[str]) -> int:
-    """Supervise; the exit code."""
-    options = parser().parse_args(argv)
+def supervise(options: argparse.Namespace) -> int:
+    """Supervise as `parser` has it; the exit code. OSError or ValueError where that cannot be begun."""
     looks = Looks({**os.environ, "SEGUE_PORTS": options.ports, "SEGUE_PORT": options.port.rpartition(":")[2]})
+    Asked(0.0, {"cap_s": str(options.cap), "timer_s": str(options.timer)})
+    if not 0 < options.every < 3600:
+        raise ValueError("--every must be above 0 and below 3600")
+    lease = Lease(Api(os.environ), f"segue-restart-{options.budget}") if options.budget else None
+    worker = Worker(_check(options, looks), lease, options.every)
+    return Supervisor(options, worker, looks, listen(options.port)).run()
+
+
+def main(argv: Sequence[str]) -> int:
+    """As a program of its own; the exit code."""
     try:
-        check = _check(options, looks)
-        Rules(failures=options.failures, told=options.told, spread_s=options.spread)
-        Asked(0.0, {"cap_s": str(options.cap), "timer_s": str(options.timer)})
-        listener = listen(options.port)
-        lease = Lease(Api(os.environ), f"segue-restart-{options.budget}") if options.budget else None
-        return Supervisor(options, Worker(check, lease, options.every), looks, listener).run()
+        return supervise(parser().parse_args(argv))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"supervise: {error}\n")
         return 2

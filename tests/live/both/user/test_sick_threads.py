@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.live, pytest.mark.alone]
 STATEMENTS = {
     "segue app": "A gunicorn with too many dead threads leaves traffic, answers what is under way and queued, and "
     "restarts: nothing is lost.",
-    "segue supervise": "A supervisor beside the application lets readiness go first, waits until the pod is quiet by its "
-    "own sockets, and has the kubelet restart it then: nothing is lost.",
+    "segue supervise": "A supervisor beside the application lets readiness go first, waits until the pod is quiet by "
+    "its own sockets, and has the kubelet restart it then: nothing is lost.",
     "segue supervise: budget": "Of several sick pods one restarts after the other, by a Lease.",
     "segue app: script": "The same by a liveness script and a preStop sleep loses requests: the endpoint stays.",
 }
