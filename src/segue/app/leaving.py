@@ -99,7 +99,8 @@ def step(stand: Stand, seen: Seen, rules: Rules, now_s: float) -> Step:
     waits = _waits_for(stand, seen, rules, now_s)
     if waits and now_s - stand.since_s < rules.cap_s:
         return Step(stand=stand, because=f"waits for {waits}")
-    why = f"the cap of {rules.cap_s:g} s is over, and {waits} was awaited" if waits else "quiet"
+    silent = f"silent {now_s - max(stand.told_s, seen.last_s):.1f} s of {needed_s(seen, rules):.1f} s"
+    why = f"the cap of {rules.cap_s:g} s is over, and {waits} was awaited" if waits else f"quiet: {silent}"
     return Step(stand=Stand(phase=Phase.EXITING, since_s=now_s, told_s=stand.told_s), because=why)
 
 

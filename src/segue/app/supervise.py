@@ -113,8 +113,8 @@ class Supervisor:
             signal.signal(number, self._pass_on)
         self._worker.start()
         while True:
-            if select.select([self._listener], [], [], _TICK_S)[0]:
-                self._answer()
+            select.select([self._listener], [], [], _TICK_S)
+            self._answer_all()
             code = self._reap()
             if code is not None:
                 return code
@@ -126,6 +126,7 @@ class Supervisor:
         leaving = self._stand.phase is Phase.LEAVING
         if leaving or now_s - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = now_s
+            self._answer_all()  # connections of our own are known before they are counted
             self._looks.take()
         if not self._worker.rounds:
             return
@@ -157,11 +158,15 @@ class Supervisor:
 
     # --- probes -----------------------------------------------------------------------------------------------------
 
-    def _answer(self) -> None:
-        with contextlib.suppress(OSError):  # whoever asked has gone
-            asking, _ = self._listener.accept()
+    def _answer_all(self) -> None:
+        """Everybody who waits, before anything is counted."""
+        while True:
+            try:
+                asking, _ = self._listener.accept()
+            except OSError:  # nobody is left
+                return
             self.connected()
-            with asking:
+            with contextlib.suppress(OSError), asking:  # whoever asked has gone
                 asking.settimeout(_PROBE_S)
                 head = asking.recv(4096).decode("latin-1").split(" ", 2)
                 asking.sendall(self._reply(head[1].partition("?")[0] if len(head) > 1 else ""))

@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import segue.app
 from segue.cluster.node.heartbeat import STOPPED
 from segue.host import embedded
 from segue.host.settings import ClusterSettings
@@ -23,14 +22,12 @@ from segue.host.state import must_run
 from testbed.layout import NODE_NAME, bed
 from testbed.starting import read_started
 from testbed.status import status
+from tests.live.both import example_images
 from tests.live.both.manifests import PUPPET
 from tests.live.both.world import HERE, Place, World, client_env, doors
 from tests.live.console import BIN
 from tests.waiting import wait_until
 
-GUNICORN = "example.org/gunicorn"
-EXAMPLE = HERE.parents[2] / "examples" / "gunicorn"
-_APP = Path(segue.app.__file__).parent
 _numbers = itertools.count(1)
 _VERSIONS = ("v1", "v2", "v3")
 _IMAGE_MAP = f"""
@@ -55,7 +52,7 @@ def _embedded(home: Path) -> Iterator[World]:
     images = home / "images.yaml"
     images.write_text(_IMAGE_MAP)
     state = home / "default"
-    settings = ClusterSettings(image_maps=(str(images), str(EXAMPLE / "images.yaml")))
+    settings = ClusterSettings(image_maps=(str(images), example_images.IMAGE_MAP))
     running = embedded.start(state, settings, with_me=True)
     try:
         with doors(state, state / "kubeconfig") as (door, port):
@@ -103,41 +100,23 @@ def _real() -> Iterator[World]:
         )
         version = made.call("GET", "/version")[1]
         _import_puppets(here.state)
-        _import_gunicorn(here.state)
+        example_images.bring(here.state)
         started = read_started(here)
         proxy = f"-{started.proxy}" if started is not None and started.proxy != "nftables" else ""
         yield replace(made, label=f"real-{version['major']}.{version['minor']}{proxy}")
 
 
 def _import_puppets(state: Path) -> None:
-    """Bring the puppet's images to the node."""
-    what = ["--python", str(HERE / "puppet"), "--entry", "puppet.py"]
-    argvs = [[f"{PUPPET}:{tag}", *what, "--env", f"VERSION={tag}"] for tag in _VERSIONS]
-    _import(state, "puppet", [HERE / "puppet" / "puppet.py"], argvs)
-
-
-def _import_gunicorn(state: Path) -> None:
-    """Bring the example's images to the node: the folder, gunicorn itself and segue.app; and the supervisor."""
-    packages = [word for name in ("gunicorn", "packaging", "segue.app") for word in ("--with", name)]
-    argv = [f"{GUNICORN}:v1", "--python", str(EXAMPLE), "--entry", "serve.py", *packages]
-    beside = EXAMPLE.parent / "supervise"
-    supervisor = ["example.org/supervise:v1", "--python", str(beside), "--with", "segue.app"]
-    files = [*EXAMPLE.glob("*.py"), *beside.glob("*.py"), *_APP.glob("*.py")]
-    _import(state, "gunicorn", files, [argv, supervisor])
-
-
-def _import(state: Path, name: str, files: Iterable[Path], argvs: Sequence[Sequence[str]]) -> None:
-    """Make these images, once for all test processes, each text of the files and each start of the bed."""
-    crc = 0
-    for file in sorted(files):
-        crc = zlib.crc32(file.read_bytes(), crc)
-    stamp = state / "data" / f"{name}-{crc:x}"
-    with (state / f"{name}.lock").open("w") as lock:
+    """Bring the puppet's images to the node, once for all test processes, each text of the puppet and each start."""
+    stamp = state / "data" / f"puppet-{zlib.crc32((HERE / 'puppet' / 'puppet.py').read_bytes()):x}"
+    with (state / "puppet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists():
             return
-        for argv in argvs:
-            subprocess.run([sys.executable, "-m", "testbed", "image", *argv], check=True, capture_output=True)
+        for tag in _VERSIONS:
+            what = ["--python", str(HERE / "puppet"), "--entry", "puppet.py", "--env", f"VERSION={tag}"]
+            argv = [sys.executable, "-m", "testbed", "image", f"{PUPPET}:{tag}", *what]
+            subprocess.run(argv, check=True, capture_output=True)
         stamp.touch()
 
 

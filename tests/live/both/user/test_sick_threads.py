@@ -12,7 +12,7 @@ from http.client import HTTPException
 import pytest
 
 from tests.live.both.callers import Calls, calling
-from tests.live.both.conftest import EXAMPLE
+from tests.live.both.example_images import GUNICORN
 from tests.live.both.lifetimes import restarts
 from tests.live.both.world import Place
 from tests.waiting import wait_until
@@ -81,7 +81,7 @@ def _ready(place: Place) -> list[str]:
 @contextmanager
 def sick(place: Place, manifest: str) -> Iterator[Sick]:
     """The example under load, and one of its pods."""
-    place.kubectl("apply", "-f", str(EXAMPLE / manifest))
+    place.kubectl("apply", "-f", str(GUNICORN / manifest))
     pods = place.wait_ready_pods(PODS, "app=web")
     wait_until(lambda: len(_ready(place)) == PODS, what="all endpoints")
     ip, port = place.world.node_ip, place.node_port(NAME)
