@@ -10,6 +10,7 @@ import os
 import platform
 import threading
 import time
+from pathlib import Path
 
 POD = os.environ.get("HOSTNAME", "")
 LOG = os.environ.get("THREAD_LOG", "")
@@ -40,7 +41,7 @@ class Dying:
     def close(self):
         """The server calls this when the answer is out."""
         if LOG:
-            with open(LOG, "a") as log:
+            with Path(LOG).open("a") as log:
                 log.write(f"thread {threading.get_native_id()} died\n")
         if self._path == "/crash":
             ctypes.CDLL(None).syscall(EXIT_THREAD, 0)

@@ -1,6 +1,7 @@
 """gunicorn as in the question: one worker with four threads. With LEAVE=1 it leaves traffic before it restarts."""
 
 import os
+from pathlib import Path
 
 bind = f"{os.environ.get('POD_IP') or '0.0.0.0'}:8080"
 worker_class = os.environ.get("WORKER_CLASS", "gthread")
@@ -8,7 +9,6 @@ workers = int(os.environ.get("WORKERS", "1"))
 threads = int(os.environ.get("THREADS", "4"))
 backlog = 2048
 graceful_timeout = int(os.environ.get("GRACEFUL_S", "30"))  # gunicorn waits for dead threads, too
-worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 
 if os.environ.get("LEAVE") == "1":
@@ -20,4 +20,4 @@ elif os.environ.get("THREAD_LOG"):
 
     def on_starting(server):
         """The log of an earlier run would count its dead threads again."""
-        open(os.environ["THREAD_LOG"], "w").close()
+        Path(os.environ["THREAD_LOG"]).write_text("")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from segue.app.supervise import entry  # noqa: E402 - the line above finds it
+from segue.app.supervise import entry
 
 if __name__ == "__main__":
     entry()

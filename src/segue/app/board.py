@@ -19,7 +19,7 @@ _PHASES = (Phase.SERVING, Phase.UNREADY, Phase.EXITING)
 # The head: phase, since when, told since when, asked, lost workers
 _PHASE, _SINCE, _TOLD_S, _ASKED, _LOST = range(5)
 # A row: whose it is, what it counts, whether it has said that it ends
-_PID, _DEAD, _RUNNING, _LAST, _TOLD, _WINDOW, _ENDED = range(7)
+_PID, _DEAD, _RUNNING, _LAST, _TOLD, _WINDOW, _ENDED, _RARE = range(_WIDTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Row:
     last_s: float
     told: int
     window_s: float
+    rare: bool
 
 
 class Board:
@@ -78,6 +79,7 @@ class Board:
             (_LAST, row.last_s),
             (_TOLD, row.told),
             (_WINDOW, row.window_s),
+            (_RARE, row.rare),
         ):
             self._cells[at + cell] = float(value)
 
@@ -109,6 +111,7 @@ class Board:
             last_s=max(column(_LAST), default=0.0),
             told=int(sum(column(_TOLD))),
             window_s=max(column(_WINDOW), default=0.0),
+            rare=any(column(_RARE)),
         )
 
     @staticmethod

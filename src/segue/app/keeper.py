@@ -42,7 +42,7 @@ class Requests:
         self._running: dict[int, tuple[float, int]] = {}  # number -> since when, thread (0: none of its own)
         self._number = 0
         self._buried: set[int] = set()
-        self.senders = Senders()
+        self._senders = Senders()
         self.last_s = 0.0
 
     def begin(self, sender: str, thread: int | None = None) -> int:
@@ -52,7 +52,8 @@ class Requests:
         with self._lock:
             self._number += 1
             self._running[self._number] = (now_s, thread)
-            self.senders.note(sender, now_s)
+            if not sender.startswith("127."):  # the pod's own
+                self._senders.note(sender, now_s)
             self.last_s = now_s
             return self._number
 
@@ -69,6 +70,11 @@ class Requests:
             yield
         finally:
             self.end(number)
+
+    def window_s(self, now_s: float, risk: float) -> tuple[float, bool]:
+        """How long the rarest sender must be silent, and whether one cannot be judged."""
+        with self._lock:
+            return self._senders.window_s(now_s, risk)
 
     def count(self, now_s: float) -> tuple[int, int]:
         """How many threads are dead, and how many requests are under way in those that live."""
@@ -143,12 +149,14 @@ class Keeper:
 
     def _write(self, now_s: float) -> tuple[int, int]:
         dead, running = self.requests.count(now_s)
+        window_s, rare = self.requests.window_s(now_s, self._rules.risk)
         row = Row(
             dead=dead,
             running=running,
             last_s=self.requests.last_s,
             told=self._told,
-            window_s=self.requests.senders.window_s(now_s, self._rules.risk),
+            window_s=window_s,
+            rare=rare,
         )
         self._board.write(self._number, row)
         return dead, running

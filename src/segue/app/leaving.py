@@ -7,7 +7,8 @@ Unready: readiness answers 503 and every answer says `Connection: close` (N9). A
 endpoint in traffic (L3), which is why the order is this one (L4).
 Rule 1: silence counts only from the moment at which the kubelet has been told often enough to believe it (P5).
 Rule 2: how long the silence must be is asked of each sender by itself, never of all together: a sender with r requests
-per second is silent by chance for t seconds with probability exp(-r t). One that is too rare has `timer_s`.
+per second is silent by chance for t seconds with probability exp(-r t). A long wait hurts nobody, for the pod goes on
+answering: it lasts up to `longest_s`, and at least `timer_s` where a sender came too seldom to be judged.
 Rule 3: nothing that is owed is given up before the cap: running requests, unread bytes, connections not yet accepted
 (N1, N4). What a dead thread holds is not waited for: nobody will ever answer it.
 Standard library only, never asks the time and never opens anything.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 ARRIVALS_FOR_A_RATE = 3  # fewer say nothing about a sender's rhythm
+LOOK_BACK_S = 120.0  # who has not come for so long is not awaited
 SENDERS_MAX = 4096  # of one process; the ones that were silent longest are forgotten first
 
 
@@ -45,11 +47,12 @@ class Rules:
     risk: float = 1e-6
     quiet_min_s: float = 2.0
     timer_s: float = 5.0
-    cap_s: float = 60.0
+    longest_s: float = 60.0
+    cap_s: float = 120.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.quiet_min_s <= self.timer_s <= self.cap_s and 0 < self.risk < 1):
-            raise ValueError("0 < quiet_min_s <= timer_s <= cap_s and 0 < risk < 1 must hold")
+        if not (0 < self.quiet_min_s <= self.timer_s <= min(self.cap_s, self.longest_s) and 0 < self.risk < 1):
+            raise ValueError("0 < quiet_min_s <= timer_s <= cap_s, timer_s <= longest_s and 0 < risk < 1 must hold")
         if self.told < 0 or self.stuck_s <= 0 or min(self.dead_threads, self.lost_workers) < 0:
             raise ValueError("thresholds must not be negative, and stuck_s must be positive")
 
@@ -65,7 +68,8 @@ class Seen:
     unread: int = 0  # connections that are not accepted yet, or hold bytes that nobody has read
     last_s: float = 0.0  # when the last request began
     told: int = 0  # times that readiness was answered with 503
-    window_s: float = 0.0  # how long the rarest sender must be silent; 0 where nobody was seen
+    window_s: float = 0.0  # how long the rarest sender must be silent; 0 where nobody can be judged
+    rare: bool = False  # somebody came too seldom to be judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +120,9 @@ def reason(seen: Seen, rules: Rules) -> str:
 
 
 def needed_s(seen: Seen, rules: Rules) -> float:
-    """How long nobody must have come: as long as the rarest sender needs, or the timer where that says too little."""
-    if not 0 < seen.window_s <= rules.timer_s:
-        return rules.timer_s
-    return max(rules.quiet_min_s, seen.window_s)
+    """How long nobody must have come: as long as the rarest sender needs, and the timer where one cannot be judged."""
+    least_s = rules.timer_s if seen.rare or not seen.window_s else rules.quiet_min_s
+    return max(least_s, min(seen.window_s, rules.longest_s))
 
 
 def _waits_for(stand: Stand, seen: Seen, rules: Rules, now_s: float) -> str:
@@ -144,11 +147,9 @@ class Senders:
         if len(self._seen) > SENDERS_MAX:
             del self._seen[next(iter(self._seen))]
 
-    def window_s(self, now_s: float, risk: float, back_s: float = 60.0) -> float:
-        """The longest silence to be awaited for anybody seen lately; infinite where one is too rare, 0 for nobody."""
-        windows = [
-            -math.log(risk) * (last_s - first_s) / (count - 1) if count >= ARRIVALS_FOR_A_RATE else math.inf
-            for count, first_s, last_s in self._seen.values()
-            if now_s - last_s <= back_s
-        ]
-        return max(windows, default=0.0)
+    def window_s(self, now_s: float, risk: float, back_s: float = LOOK_BACK_S) -> tuple[float, bool]:
+        """The longest silence to be awaited for anybody seen lately, and whether somebody cannot be judged."""
+        rows = [row for row in self._seen.values() if now_s - row[2] <= back_s]
+        judged = [row for row in rows if row[0] >= ARRIVALS_FOR_A_RATE]
+        windows = [-math.log(risk) * (last_s - first_s) / (count - 1) for count, first_s, last_s in judged]
+        return max(windows, default=0.0), len(judged) < len(rows)

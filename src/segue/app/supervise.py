@@ -41,6 +41,7 @@ from .restarting import Phase, Rules, Seen, Stand, Turn, answers_live, answers_r
 _TICK_S = 0.2
 _LOOK_EVERY_S = 2.0  # while nothing is the matter
 _PROBE_S = 1.0
+_LONGEST_S = 60.0  # a sender's rhythm that is worth waiting for: the pod goes on answering meanwhile
 Check = Callable[[], str]
 
 
@@ -91,7 +92,7 @@ class Supervisor:
 
     def __init__(self, options: argparse.Namespace, worker: Worker, looks: Looks, listener: socket.socket) -> None:
         self._rules = Rules(failures=options.failures, told=options.told, spread_s=options.spread)
-        self._cap = {"cap_s": str(options.cap), "timer_s": str(options.timer)}
+        self._cap = {"cap_s": str(options.cap), "timer_s": str(options.timer), "longest_s": str(_LONGEST_S)}
         self._worker, self._looks, self._listener = worker, looks, listener
         self._ready = Url(options.ready_url, self.connected) if options.ready_url else None
         self._command: list[str] = options.command
@@ -227,7 +228,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--spread", type=float, default=60.0, metavar="S", help="without agreement, within this time (60)"
     )
-    made.add_argument("--cap", type=float, default=60.0, metavar="S", help="ends any drain (60)")
+    made.add_argument("--cap", type=float, default=120.0, metavar="S", help="ends any drain (120)")
     made.add_argument("--timer", type=float, default=5.0, metavar="S", help="stands in for evidence (5)")
     made.add_argument("command", nargs="*", metavar="COMMAND", help="what to start and supervise, after --")
     return made

@@ -25,7 +25,7 @@ def supervise(  # noqa: PLR0913 - one parameter per option
     ports: Annotated[str, Parameter(metavar="P,P", help="that carry traffic; else all that are listened on")] = "",
     budget: Annotated[str, Parameter(metavar="NAME", help="pods with this name restart one after the other")] = "",
     spread: Annotated[float, Parameter(metavar="S", help="where pods cannot agree: within this time")] = 60.0,
-    cap: Annotated[float, Parameter(metavar="S", help="ends any drain")] = 60.0,
+    cap: Annotated[float, Parameter(metavar="S", help="ends any drain")] = 120.0,
     timer: Annotated[float, Parameter(metavar="S", help="stands in for evidence that cannot be had")] = 5.0,
 ) -> int:
     """In a pod: when the check fails, readiness goes first, then it waits for quiet, and only then restarts.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -62,10 +61,14 @@ def test_what_is_owed_is_awaited_until_the_cap(owed: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("window_s", "long_s"), [(0.0, 5.0), (0.5, 2.0), (3.0, 3.0), (5.0, 5.0), (5.1, 5.0), (math.inf, 5.0)]
+    ("window_s", "rare", "long_s"),
+    [
+        *((0.0, False, 5.0), (0.5, False, 2.0), (3.0, False, 3.0), (41.0, False, 41.0), (414.0, False, 60.0)),
+        *((0.5, True, 5.0), (41.0, True, 41.0)),
+    ],
 )
-def test_the_rarest_sender_says_how_long_the_silence_must_be(window_s: float, long_s: float) -> None:
-    assert needed_s(Seen(window_s=window_s), RULES) == long_s
+def test_the_rarest_sender_says_how_long_the_silence_must_be(window_s: float, rare: bool, long_s: float) -> None:
+    assert needed_s(Seen(window_s=window_s, rare=rare), RULES) == long_s
 
 
 def test_a_rare_sender_does_not_hide_behind_a_busy_one() -> None:
@@ -76,8 +79,10 @@ def test_a_rare_sender_does_not_hide_behind_a_busy_one() -> None:
         if tick % 330 == 0:
             senders.note("rare", tick / 100)
 
-    assert senders.window_s(30.0, 1e-6) == pytest.approx(13.8 * 3.3, rel=0.01)
-    assert senders.window_s(300.0, 1e-6) == 0.0
+    window_s, rare = senders.window_s(30.0, 1e-6)
+    assert window_s == pytest.approx(13.8 * 3.3, rel=0.01)
+    assert not rare
+    assert senders.window_s(300.0, 1e-6) == (0.0, False)
 
 
 def test_who_came_twice_cannot_be_judged() -> None:
@@ -85,7 +90,7 @@ def test_who_came_twice_cannot_be_judged() -> None:
     senders.note("once", 1.0)
     senders.note("once", 2.0)
 
-    assert senders.window_s(3.0, 1e-6) == math.inf
+    assert senders.window_s(3.0, 1e-6) == (0.0, True)
 
 
 @pytest.mark.parametrize("wrong", [{"quiet_min_s": 9.0}, {"cap_s": 1.0}, {"risk": 0.0}, {"told": -1}, {"stuck_s": 0.0}])
@@ -103,7 +108,8 @@ def test_rules_that_cannot_hold_are_refused(wrong: dict[str, float]) -> None:
             unread=st.integers(0, 2),
             told=st.integers(0, 4),
             last_s=st.floats(0, 100),
-            window_s=st.sampled_from([0.0, 1.0, 4.0, math.inf]),
+            window_s=st.sampled_from([0.0, 1.0, 4.0, 99.0]),
+            rare=st.booleans(),
         ),
         max_size=40,
     )
