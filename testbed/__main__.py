@@ -3,7 +3,7 @@
 python -m testbed up [--version 1.37|1.34] [--proxy nftables|iptables]
 python -m testbed down | status [--json] | kubeconfig [--raw] [--of admin|client|viewer] | build [--version V]
 python -m testbed can [--version V]
-python -m testbed image NAME:TAG (--program FILE | --python FOLDER --entry FILE) [--env NAME=VALUE ...]
+python -m testbed image NAME:TAG (--program FILE | --python FOLDER --entry FILE [--with PACKAGE ...]) [--env ...]
 python -m testbed enter client|node -- COMMAND [ARGUMENT...]
 """
 
@@ -32,6 +32,8 @@ from testbed.starting import Wish, import_command, read_started, up
 from testbed.status import Status, status
 from testbed.toolchain import install_packages
 from testbed.versions import DEFAULT, RELEASES, release
+
+_WITH = "an installed pure Python package that the application imports (gunicorn, segue.app)"
 
 
 def main(argv: list[str]) -> int:
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--program", type=Path, help="a static program")
     what.add_argument("--python", type=Path, help="a folder with a Python application")
     image.add_argument("--entry", default="main.py", help="which file of the folder is run")
+    image.add_argument("--with", action="append", default=[], metavar="PACKAGE", dest="packages", help=_WITH)
     image.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     enters = commands.add_parser("enter", help="run a command in the client's network, or on the node")
     enters.add_argument("where", choices=("client", "node"))
@@ -141,7 +144,8 @@ def _import(options: argparse.Namespace, here: Bed) -> None:
     if options.program:
         image = static_image(options.name, options.program, env)
     else:
-        image = python_image(options.name, PythonApp(folder=options.python.resolve(), entry=options.entry, env=env))
+        folder, packages = options.python.resolve(), tuple(options.packages)
+        image = python_image(options.name, PythonApp(folder=folder, entry=options.entry, env=env, packages=packages))
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "image.tar"
         write_archive([image], archive)

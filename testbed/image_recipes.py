@@ -11,6 +11,7 @@ Rule: an image holds only files of this machine and of this repository; nothing 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import py_compile
 import re
 import shutil
@@ -39,6 +40,7 @@ _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 _ALWAYS = ("encodings",)  # found by name at any time, not by an import
 _BY_NAME = {"encodings.idna", "os"}  # what looking up a host name loads; by what Python knows its library
+_PARTS = {"concurrent": "concurrent.futures.thread", "argparse": "shutil"}  # loaded when first needed
 _ONLY_STANDARD = "only the standard library can be imported there"
 _LOADED = """
 import sys
@@ -64,6 +66,7 @@ class PythonApp:
     folder: Path
     entry: str  # relative to the folder
     env: Mapping[str, str] = field(default_factory=dict)
+    packages: Sequence[str] = ()  # installed here, pure Python; they are laid beside the application
 
 
 def static_image(name: str, program: Path, env: Mapping[str, str] | None = None) -> Image:
@@ -92,6 +95,8 @@ def python_image(name: str, app: PythonApp) -> Image:
     for file in sorted(app.folder.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
             files[f"/app/{file.relative_to(app.folder)}"] = file_entry(file)
+    for package in app.packages:
+        files |= {f"/app/{name}": file_entry(file) for name, file in package_files(package).items()}
     # No site (-S): nothing but the standard library is there to be found
     return Image(name=name, files=files, entrypoint=[_PYTHON_IN_IMAGE, "-I", "-S", f"/app/{app.entry}"], env=app.env)
 
@@ -126,7 +131,12 @@ def _tools(names: Sequence[str]) -> dict[str, Entry]:
 def standard_modules(app: PythonApp) -> list[Path]:
     """Files of the standard library that are loaded once the application's imports have been done."""
     library = Path(sysconfig.get_path("stdlib"))
-    names = sorted((imported_names(app.folder) | _BY_NAME) - {file.stem for file in app.folder.iterdir()})
+    own = {file.stem for file in app.folder.iterdir()} | {package.partition(".")[0] for package in app.packages}
+    wanted = {name for name in imported_names(app.folder.rglob("*.py")) if name.partition(".")[0] not in own}
+    for package in app.packages:
+        wanted |= _importable(imported_names(package_files(package).values()))
+    wanted |= {part for name, part in _PARTS.items() if name in {one.partition(".")[0] for one in wanted}}
+    names = sorted(wanted | _BY_NAME)
     # Asked of an interpreter, not read from sources: read, every module leads to every other
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LOADED, *names], capture_output=True, text=True, check=False
@@ -140,10 +150,33 @@ def standard_modules(app: PythonApp) -> list[Path]:
     return sorted(file for file in found if file.is_relative_to(library))
 
 
-def imported_names(folder: Path) -> set[str]:
-    """Modules that the folder's files name in any import, wherever it stands."""
+def package_files(package: str) -> dict[str, Path]:
+    """The Python files of an installed package by their path below the place where it is found."""
+    try:
+        found = importlib.util.find_spec(package)
+    except ImportError:
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(f"no package {package} is installed here", remedy="pip install it, or leave it out")
+    folder = Path(found.submodule_search_locations[0])
+    root = folder.parents[package.count(".")]
+    files = [file for file in sorted(folder.rglob("*.py")) if "__pycache__" not in file.parts]
+    above = [parent / "__init__.py" for parent in folder.parents if parent != root and parent.is_relative_to(root)]
+    return {str(file.relative_to(root)): file for file in [*above, *files]}
+
+
+def _importable(names: Iterable[str]) -> set[str]:
+    """Those of a package's imports that are the standard library's and are there: many are for other systems."""
+    standard = {name for name in names if name.partition(".")[0] in sys.stdlib_module_names}
+    tried = "import sys\nfor name in sys.argv[1:]:\n try:\n  __import__(name)\n  print(name)\n except ImportError: pass"
+    argv = [sys.executable, "-I", "-S", "-c", tried, *sorted(standard)]
+    return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
+
+
+def imported_names(files: Iterable[Path]) -> set[str]:
+    """Modules that these files name in any import, wherever it stands."""
     names: set[str] = set()
-    for file in sorted(folder.rglob("*.py")):
+    for file in sorted(files):
         for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}

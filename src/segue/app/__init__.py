@@ -1,1 +1,1 @@
-"""Hooks for application servers. Standard library only; imports nothing of segue."""
+"""What runs in pods: an example server, and what makes servers leave well. Standard library only; nothing of segue."""

@@ -70,6 +70,7 @@ COMMANDS = (
     _command("metrics", PROOF, "metrics:metrics", "Serve connections and arrivals of pods, for autoscalers, too."),
     _command("inject", RELEASES, "inject:inject", "Let pods end when they are quiet, whoever deletes them."),
     _command("uninject", RELEASES, "inject:uninject", "Take out of a manifest what inject put in."),
+    _command("supervise", RELEASES, "supervise:supervise", "In a pod: restart what is sick without losing a request."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),

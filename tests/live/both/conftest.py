@@ -24,6 +24,7 @@ from testbed.image_recipes import AGENT, lay_out_agent
 from testbed.layout import NODE_NAME, bed
 from testbed.starting import read_started
 from testbed.status import status
+from tests.live.both import example_images
 from tests.live.both.manifests import PUPPET
 from tests.live.both.world import HERE, Place, World, client_env, doors
 from tests.live.console import BIN
@@ -53,7 +54,7 @@ def _embedded(home: Path) -> Iterator[World]:
     images = home / "images.yaml"
     images.write_text(_IMAGE_MAP)
     state = home / "default"
-    settings = ClusterSettings(image_maps=(str(images),))
+    settings = ClusterSettings(image_maps=(str(images), example_images.IMAGE_MAP))
     running = embedded.start(state, settings, with_me=True)
     try:
         with doors(state, state / "kubeconfig") as (door, port):
@@ -101,6 +102,7 @@ def _real() -> Iterator[World]:
         )
         version = made.call("GET", "/version")[1]
         _import_puppets(here.state)
+        example_images.bring(here.state)
         started = read_started(here)
         proxy = f"-{started.proxy}" if started is not None and started.proxy != "nftables" else ""
         yield replace(made, label=f"real-{version['major']}.{version['minor']}{proxy}")
