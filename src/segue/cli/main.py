@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cyclopts.help.protocols import HelpFormatter
 
 RELEASES = Group.create_ordered("Releases")
+MANIFESTS = Group.create_ordered("Manifests")
 PROOF = Group.create_ordered("Load and proof")
 CLUSTER = Group.create_ordered("Embedded cluster")
 OTHER = Group.create_ordered("Other")
@@ -66,6 +67,7 @@ COMMANDS = (
     _command("retire", RELEASES, "retire:retire", "Replace one pod without losing a request."),
     _command("history", RELEASES, "history:history", "List revisions."),
     _command("guard", RELEASES, "guard:guard", "Print a policy that refuses foreign changes during a release."),
+    _command("check", MANIFESTS, "check:check", "Find what manifests would lose requests by, and say what to write."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),
