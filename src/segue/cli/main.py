@@ -68,6 +68,7 @@ COMMANDS = (
     _command("history", RELEASES, "history:history", "List revisions."),
     _command("guard", RELEASES, "guard:guard", "Print a policy that refuses foreign changes during a release."),
     _command("check", MANIFESTS, "check:check", "Find what manifests would lose requests by, and say what to write."),
+    _command("fix", MANIFESTS, "fix:fix", "Repair what check finds and what needs no answer of yours."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),

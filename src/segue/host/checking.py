@@ -109,3 +109,12 @@ def read_settings(config: str, namespace: str) -> tuple[Settings, Obj]:
     for key, remedy in problems_of(said, IDS):
         raise ManifestError(f"the setting {key} is off", place=document.place(f"check.{key}"), remedy=remedy)
     return settings_of(said, namespace=namespace), said
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file of the user's, changed in place: its mode, links and byte order mark stay."""
+    mark = b"\xef\xbb\xbf" if path.read_bytes()[:3] == b"\xef\xbb\xbf" else b""
+    try:
+        path.write_bytes(mark + text.encode())
+    except OSError as error:
+        raise ManifestError(f"cannot be written: {error.strerror}", place=Place(file=str(path))) from error

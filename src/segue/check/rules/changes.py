@@ -23,7 +23,7 @@ ZD307 = Rule(
     ),
     instead=(
         "A new workload beside the old one, and a Service that moves over when the new pods are proved: "
-        "segue release --beside does that."
+        "segue release --side-by-side does that."
     ),
 )
 ZD507 = Rule(
@@ -67,7 +67,7 @@ def _selector(old: Source, new: Source) -> Iterator[Finding]:
             message=f"the selector of {new.title} was {_shown(runs)} and is {_shown(said)} now: the API refuses "
             f"that, and to "
             "delete and make it anew ends all its pods first",
-            remedy="another name for the new one, and the Service moves over: segue release --beside",
+            remedy="another name for the new one, and the Service moves over: segue release --side-by-side",
         ),
         Fix(question=f"Is the new selector of {new.title} needed? Else put the old one back."),
     )
@@ -90,7 +90,7 @@ def _renamed(old: Source, now: Joined, before: Joined) -> Iterator[Finding]:
                 message=f"{taken.title} takes the place of {old.title} behind Service {service.name}: a tool that "
                 f"prunes ends "
                 "all old pods at once, however far the new ones are; one that does not leaves both serving",
-                remedy="segue release --beside moves the Service when the new pods are proved",
+                remedy="segue release --side-by-side moves the Service when the new pods are proved",
             ),
             Fix(question=f"Shall {taken.title} replace {old.title}? Then release it beside the old one."),
         )

@@ -65,6 +65,7 @@ ZD204 = Rule(
     id="ZD204",
     name="liveness-kills-slow-start",
     severity=Severity.ERROR,
+    is_safe=True,
     facts=("P4", "L1"),
     says="liveness kills the container before it has started",
     why=(

@@ -259,7 +259,7 @@ def deregistration(case: Case) -> Iterator[Finding]:
         found = _DEREGISTRATION.search(said)
         drain_s = int(found[1]) if found else 0
         waited = max((case.waited_s(owner.pre_stop) or 0.0 for owner, _ in case.owners), default=0.0)
-        if drain_s > case.grace_s - waited:
+        if found and drain_s > case.grace_s - waited:
             needed_s = int(waited + drain_s)
             yield with_fix(
                 case.finding(
