@@ -153,9 +153,9 @@ class Container:
         if isinstance(port, str):
             for row in rows(self.raw, "ports"):
                 if row.get("name") == port:
-                    return row.get("containerPort")
-            return int(port) if port.isdigit() else port
-        return port
+                    return whole(row, "containerPort", 0) or port
+            return int(port) if port.isdecimal() and len(port) < 6 else port
+        return port if isinstance(port, int) else None
 
     def owns(self, port: object) -> bool:
         """Whether it declares this port, by name or number."""

@@ -6,6 +6,7 @@ Rule 2: what two places share by an alias is not touched: a change here would be
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ import yaml
 from segue.check.findings import Path
 from segue.check.gathering import Gathered
 from segue.model.marked import Node
-from segue.model.objects import Obj, copy_of
+from segue.model.objects import Obj
 
 _ROUNDS_MAX = 50
 # What a new key stands before, where one of these is there: as people order manifests
@@ -74,7 +75,7 @@ def spliced(text: str, puts: Sequence[Put]) -> str:
 
 def with_put(obj: Obj, put: Put) -> Obj:
     """The value with one change, parents made where they are missing."""
-    found = copy_of(obj)
+    found = copy.deepcopy(obj)
     spot: object = found
     for step in put.path[:-1]:
         if isinstance(spot, dict):
@@ -165,6 +166,8 @@ def _edit(text: str, root: Node, put: Put) -> _Edit | None:
     parent = root
     for step in put.path[:-1]:
         child = parent.children.get(step)
+        if child is None and put.remove:
+            return None
         if child is None:
             raise Unspliceable("something else stands in the way")
         parent = child

@@ -44,8 +44,8 @@ def fix(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Repair what `segue check` finds and what needs no answer of yours. Shows a diff; changes files with --write only.
 
-    Every byte that is not changed stays: comments, order, quotes. What only you know, as a path or a number of replicas,
-    is asked on stderr and left as it is. After --write, check finds nothing more that fix could repair.
+    Every byte that is not changed stays: comments, order, quotes. What only you know, a path or a number of replicas,
+    is asked on stderr and left as it is. After --write, nothing is left that fix could repair.
 
     Examples
     --------

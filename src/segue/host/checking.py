@@ -20,6 +20,7 @@ from segue.model.manifest import parse_mapping
 from segue.model.marked import TEXT_MAX
 from segue.model.objects import Obj
 
+BYTES_MAX = 2 * TEXT_MAX  # most text has one byte per character
 CONFIG = ".segue.yaml"
 STDIN = "<stdin>"
 _SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__"})
@@ -29,7 +30,7 @@ def read_texts(names: Sequence[str], gathered: Gathered) -> Iterator[tuple[str, 
     """File name and text of all that is named, directories with all below them; what cannot be read goes to errors."""
     for name in names:
         if name == "-":
-            if (text := _decoded(sys.stdin.buffer.read(4 * TEXT_MAX + 1), STDIN, gathered)) is not None:
+            if (text := _decoded(sys.stdin.buffer.read(BYTES_MAX + 1), STDIN, gathered)) is not None:
                 yield STDIN, text
             continue
         for path in _files(Path(name), gathered):
@@ -69,8 +70,8 @@ def _files(path: Path, gathered: Gathered) -> Iterator[Path]:
 def _text(path: Path, gathered: Gathered) -> str | None:
     place = Place(file=str(path))
     try:
-        if path.stat().st_size > 4 * TEXT_MAX:
-            said = f"the file has {path.stat().st_size / 1e6:.0f} MB; {TEXT_MAX / 1e6:.0f} MB are allowed"
+        if path.stat().st_size > BYTES_MAX:
+            said = f"the file has {path.stat().st_size / 1e6:.0f} MB; {BYTES_MAX / 1e6:.0f} MB are allowed"
             gathered.errors.append(ManifestError(said, place=place, remedy="split it into several files"))
             return None
         return _decoded(path.read_bytes(), str(path), gathered)

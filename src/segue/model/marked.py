@@ -8,6 +8,7 @@ Never reads a file.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ DEPTH_MAX = 100
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MARKER = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _ODD_FIRST = frozenset("-+.0123456789~nNyYtTfFoO=<!&*")  # a plain scalar that begins otherwise is text
+_NEXT_JSON = re.compile(r"\s*(?=\{|\Z)")
 _TEMPLATE = re.compile(r"\{\{-?\s*[.$\w\"(/]|<%|\$\{\{")
 _NULL = "tag:yaml.org,2002:null"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -133,6 +135,9 @@ def written(path: tuple[str | int, ...]) -> str:
 
 def _parts(text: str) -> Iterator[tuple[int, int, int]]:
     """Start, end and first line of each document. A `---` in the first column ends a document wherever it stands."""
+    if text[:1] == "{" and not _MARKER.search(text):
+        yield from _json_parts(text)
+        return
     start, line = 0, 0
     for found in _MARKER.finditer(text):
         head = text[start : found.start()]
@@ -141,6 +146,23 @@ def _parts(text: str) -> Iterator[tuple[int, int, int]]:
             line += head.count("\n")
             start = found.start()
     yield start, len(text), line
+
+
+def _json_parts(text: str) -> Iterator[tuple[int, int, int]]:
+    """Objects of JSON one after the other, as kubectl takes them; what is no JSON is one document of YAML."""
+    decoder, start, line = json.JSONDecoder(), 0, 0
+    while start < len(text):
+        try:
+            _, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = len(text)
+        following = _NEXT_JSON.match(text, end)
+        if following is None:
+            end = len(text)
+        yield start, end, line
+        until = following.end() if following else end
+        line += text.count("\n", start, until)
+        start = until
 
 
 def _templated(error: ManifestError, part: str) -> ManifestError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from segue.check.case import POD, Case, counted, with_fix
 from segue.check.findings import Change, Finding, Fix, Rule, Severity, Source
+from segue.check.joined import expressions_hold
 from segue.check.reading import part, rows, share, text
 from segue.model.objects import Obj
 
@@ -160,7 +161,7 @@ def budget_blocks(case: Case) -> Iterator[Finding]:
     """ZD403."""
     for budget in case.budgets:
         wanted = desired_healthy(budget, case.n)
-        if wanted is None or case.n == 0 or wanted < case.n:
+        if wanted is None or case.n < 1 or wanted < case.n:
             continue
         key = "minAvailable" if "minAvailable" in part(budget.obj, "spec") else "maxUnavailable"
         said = part(budget.obj, "spec").get(key)
@@ -230,7 +231,9 @@ def no_budget(case: Case) -> Iterator[Finding]:
         remedy="a PodDisruptionBudget with maxUnavailable: 1",
     )
     fix = Fix(question=f"Which labels select the pods of {case.source.name}, and no others?")
-    if part(selector, "matchLabels") or rows(selector, "matchExpressions"):
+    is_meant = part(selector, "matchLabels") or rows(selector, "matchExpressions")
+    taken = case.joined.named("PodDisruptionBudget", case.source.name, case.source.namespace)
+    if is_meant and not taken and expressions_hold(selector, case.pod_labels):
         fix = Fix(objects=((case.source, _budget(case, selector)),))
     yield with_fix(found, fix, n=case.n)
 
