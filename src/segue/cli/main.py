@@ -153,9 +153,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _with_stdin(argv: Sequence[str]) -> list[str]:
-    """`-f -` as one word: cyclopts takes a lone hyphen for an option."""
+    """A lone hyphen in words that cyclopts does not take for an option."""
     joined: list[str] = []
     for word in argv:
+        if word == "-" and argv[0] in {"check", "fix"}:
+            joined.append("/dev/stdin")
+            continue
         if word == "-" and joined and joined[-1] in {"-f", "--filename"}:
             joined[-1] = "--filename=-"
         else:

@@ -29,7 +29,7 @@ _SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__"})
 def read_texts(names: Sequence[str], gathered: Gathered) -> Iterator[tuple[str, str]]:
     """File name and text of all that is named, directories with all below them; what cannot be read goes to errors."""
     for name in names:
-        if name == "-":
+        if name in {"-", "/dev/stdin"}:
             if (text := _decoded(sys.stdin.buffer.read(BYTES_MAX + 1), STDIN, gathered)) is not None:
                 yield STDIN, text
             continue
