@@ -32,6 +32,8 @@ Results go to stdout, progress and errors to stderr. Colours show on terminals o
 | `status` | a list, or with a name one: `deployment`, `replicas`, `ready`, `version`, `release`, `drivenBy`, `since`, `versions`, `services` |
 | `history` | a list: `revision`, `version`, `replicas`, `current`, `images`, `cause` |
 | `traffic` | see [evidence](evidence.md); with `--watch` one line of JSON per look |
+| `check` | see [check](check-settings.md); a list of rules with `--list-rules` |
+| `fix` | `patches` (a JSON Patch per object, or the `new` one), `repaired`, `questions`, `errors` |
 | `up`, `cluster status` | `api`, `kubeconfig`, `mode`, `reason`, `nodeIP`, `pid`, `state`, `residentMB` |
 """  # noqa: E501 - a row of a table is one line
 

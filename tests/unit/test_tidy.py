@@ -18,6 +18,7 @@ PURE = (
     "route",
     "drain",
     "analysis",
+    "check",
     "release",
     "drive",
     "load",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cyclopts.help.protocols import HelpFormatter
 
 RELEASES = Group.create_ordered("Releases")
+MANIFESTS = Group.create_ordered("Manifests")
 PROOF = Group.create_ordered("Load and proof")
 CLUSTER = Group.create_ordered("Embedded cluster")
 OTHER = Group.create_ordered("Other")
@@ -71,6 +72,8 @@ COMMANDS = (
     _command("inject", RELEASES, "inject:inject", "Let pods end when they are quiet, whoever deletes them."),
     _command("uninject", RELEASES, "inject:uninject", "Take out of a manifest what inject put in."),
     _command("supervise", RELEASES, "supervise:supervise", "In a pod: restart what is sick without losing a request."),
+    _command("check", MANIFESTS, "check:check", "Find what manifests would lose requests by, and say what to write."),
+    _command("fix", MANIFESTS, "fix:fix", "Repair what check finds and what needs no answer of yours."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),
@@ -155,9 +158,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _with_stdin(argv: Sequence[str]) -> list[str]:
-    """`-f -` as one word: cyclopts takes a lone hyphen for an option."""
+    """A lone hyphen in words that cyclopts does not take for an option."""
     joined: list[str] = []
     for word in argv:
+        if word == "-" and argv[0] in {"check", "fix"}:
+            joined.append("/dev/stdin")
+            continue
         if word == "-" and joined and joined[-1] in {"-f", "--filename"}:
             joined[-1] = "--filename=-"
         else:

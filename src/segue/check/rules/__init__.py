@@ -1,0 +1,1 @@
+"""The rules, one module per family. No rule knows another; what they share is `check.case`."""
