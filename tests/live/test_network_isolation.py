@@ -180,6 +180,13 @@ def test_mains_exit_code_is_launchs(code: int) -> None:
     run_isolated(outer, wanted="loopback")
 
 
+@pytest.fixture
+def undetected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody in this process has looked yet what the machine can do."""
+    monkeypatch.setattr(isolation, "_detected", None)
+
+
+@pytest.mark.usefixtures("undetected")
 def test_a_machine_that_refuses_network_namespaces_gets_loopback_mode_with_the_reason() -> None:
     """Brought about by the limit of a user namespace of our own."""
 
@@ -201,6 +208,7 @@ def test_a_machine_that_refuses_network_namespaces_gets_loopback_mode_with_the_r
     run_isolated(main, wanted="loopback")
 
 
+@pytest.mark.usefixtures("undetected")
 def test_without_nft_the_package_is_named() -> None:
     """nft is hidden behind an empty file in a mount namespace of our own."""
 

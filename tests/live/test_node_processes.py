@@ -51,6 +51,7 @@ def test_a_seed_pod_becomes_ready_serves_and_goes(mode: str) -> None:
     run_on_node(body, mode=mode)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode", MODES)
 def test_ten_seed_pods_are_ready_soon_after_their_first_possible_probe(mode: str) -> None:
     """Period 1, delay 1: P2 and P6 give two seconds after admission."""
