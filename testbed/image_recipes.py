@@ -32,6 +32,8 @@ TOOLS = ("sh", "hostname", "cat", "sleep", "ls", "env", "kill", "ps", "touch", "
 GRACE = "host.org/images/grace"
 GRACE_STATIC = "host.org/images/grace-static"
 SAMPLER = "host.org/segue/sampler:v1"
+AGENT = "host.org/segue/agent:v1"
+AGENT_MODULES = ("agent", "quiet", "sockets")
 SAMPLER_TOOLS = ("sh", "cat", "sleep")
 VERSIONS = ("v0.1", "v0.2")
 _PYTHON_IN_IMAGE = "/usr/bin/python3"
@@ -102,6 +104,20 @@ def python_image(name: str, app: PythonApp) -> Image:
 def tools_image(name: str, tools: Sequence[str]) -> Image:
     """Programs of this machine with the libraries that they need."""
     return Image(name=name, files=dict(_BASE) | _tools(tools), entrypoint=["/bin/sh"])
+
+
+def agent_image(name: str = AGENT) -> Image:
+    """The agent, as it lies in segue's package."""
+    with tempfile.TemporaryDirectory() as folder:
+        return python_image(name, PythonApp(folder=Path(folder), entry=lay_out_agent(Path(folder))))
+
+
+def lay_out_agent(folder: Path) -> str:
+    """Copy the agent's modules into a folder for an image; which file of it is run."""
+    (folder / "segue" / "app").mkdir(parents=True)
+    for file in ("__init__.py", "app/__init__.py", *(f"app/{each}.py" for each in AGENT_MODULES)):
+        shutil.copy(SOURCES.parent / "src" / "segue" / file, folder / "segue" / file)
+    return "segue/app/agent.py"
 
 
 def _tools(names: Sequence[str]) -> dict[str, Entry]:
@@ -204,6 +220,7 @@ def bed_images(programs: Mapping[str, Path], coredns: str) -> Iterable[Image]:
     yield static_image(PAUSE_IMAGE, programs["pause"] / "pause")
     yield static_image(coredns, programs["coredns"] / "coredns")
     yield tools_image(SAMPLER, SAMPLER_TOOLS)
+    yield agent_image()
     grace = SOURCES.parent / "src" / "segue" / "app" / "grace.py"
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(grace, folder)

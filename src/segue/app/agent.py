@@ -21,6 +21,7 @@ SEGUE_PROBES (`10,5`: periods in seconds of the kubelet's probes that open conne
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -28,12 +29,16 @@ import socket
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 if not __package__:  # run as a file: its neighbours are found beside it
     sys.path.insert(0, os.path.abspath(__file__).rsplit("/", 3)[0])  # noqa: PTH100 - pathlib costs a megabyte
     __package__ = "segue.app"
 
-from .quiet import Asked, Verdict, Watch
-from .sockets import STATES, Diag, Proc, Row, address_of, passive_opens
+from .quiet import Asked, Verdict, Watch  # noqa: E402 - not before they can be found
+from .sockets import STATES, Diag, Proc, Row, address_of, passive_opens  # noqa: E402
 
 PORT = 9741
 UNIX = "\0segue-agent"  # pods that share a network are told apart by $POD_IP
@@ -48,6 +53,7 @@ HEAD_BYTES_MAX = 8192
 CLIENT_S = 10.0  # who has not asked by then is let go
 BACKLOG = 128
 LOOK_BACK_S = 60.0
+COUNTS_MAX = 5
 UNSEEN_S = 3.0  # a source that has not answered for so long is none
 
 
@@ -56,6 +62,7 @@ class Looks:
 
     def __init__(self, settings: dict[str, str]) -> None:
         self.own_port = int(settings.get("SEGUE_PORT") or PORT)
+        self.accept_own: Callable[[], None] = lambda: None
         self.own = 0  # connections that this program has accepted
         self.given = {int(port) for port in settings.get("SEGUE_PORTS", "").split(",") if port}
         self.ports = self.given
@@ -69,6 +76,8 @@ class Looks:
         self.opens = 0
         self.open_now = 0
         self.closed_at_s = 0.0
+        # Within what a rhythm may be off by, see quiet.without_probes
+        self.count_every_s = max(0.1, min(0.5, 0.15 * min(periods_s))) if periods_s else math.inf
 
     def take(self) -> None:
         """Look once; what fails falls back by one source and is tried again with the next look."""
@@ -89,16 +98,34 @@ class Looks:
         since_s, self.closed_at_s = at_s - self.closed_at_s, at_s
         # Who came first: the count is read last, so all that it counts and that lives is among the rows
         rows = source.rows()
-        self.opens = passive_opens() - self.own
+        self.opens = self._count()
         fresh = [key for key, for_s in ended if for_s <= since_s]
         self.watch.note(at_s, self.opens, rows, fresh, self.ports)
         self.open_now = len(self.watch.tracked)
+
+    def _count(self) -> int:
+        """Arrivals but for its own: counted and accepted in one moment, in which none came."""
+        count = passive_opens()
+        for _ in range(COUNTS_MAX):
+            self.accept_own()
+            count, before = passive_opens(), count
+            if count == before:
+                break
+        return count - self.own
+
+    def take_count(self) -> None:
+        """Only count: without a name for who came, but at the right time, so that probes show their rhythm."""
+        try:
+            self.opens = self._count()
+            self.watch.count(time.monotonic(), self.opens)
+        except (OSError, ValueError) as error:
+            self._say(f"cannot count: {error}")
 
     def sample(self, who: bool) -> dict[str, object]:
         """What is there now, in the form of the embedded cluster's node path."""
         source = self.source or _best()
         rows = source.rows() if who else []
-        told: dict[str, object] = {"passiveOpens": passive_opens() - self.own, "source": source.name}
+        told: dict[str, object] = {"passiveOpens": self._count(), "source": source.name}
         if who:
             told["listening"] = sorted(source.listening() - {self.own_port})
             own = self.own_port.to_bytes(2, "big")
@@ -178,9 +205,10 @@ class Door:
 
     def __init__(self, looks: Looks, host: str) -> None:
         self.looks = looks
+        looks.accept_own = self._accept_all
         self.poll = select.epoll()
         self.clients: dict[int, Client] = {}
-        self.next_s = 0.0
+        self.next_s = self.counted_s = 0.0
         self.ends = False
         self.listeners: dict[int, socket.socket] = {}
         for family, address in ((socket.AF_INET, (host, looks.own_port)), (socket.AF_UNIX, UNIX + host)):
@@ -201,20 +229,23 @@ class Door:
     def run(self) -> None:
         """Until SIGTERM: which comes after the app has ended, for a sidecar ends last (T21)."""
         while not self.ends:
-            for fd, events in self.poll.poll(max(0.0, self.next_s - time.monotonic()), 64):
+            wake_s = min(self.next_s, self.counted_s + self.looks.count_every_s)
+            for fd, events in self.poll.poll(max(0.0, wake_s - time.monotonic()), 64):
                 if fd == self.wake:
                     self.ends = True
                 elif fd in self.listeners:
                     self._accept(self.listeners[fd])
                 elif fd in self.clients:
                     self._on_events(self.clients[fd], events)
-            if time.monotonic() >= self.next_s:
-                self._look()
+            if time.monotonic() >= wake_s:
+                self.counted_s = time.monotonic()
+                if self.counted_s >= self.next_s:
+                    self._look()
+                else:
+                    self.looks.take_count()
 
     def _look(self) -> None:
         """Look, answer those who wait for quiet, drop who says nothing."""
-        for listener in self.listeners.values():  # its own connections are known before they are counted
-            self._accept(listener)
         self.looks.take()
         now_s = time.monotonic()
         for client in list(self.clients.values()):
@@ -234,6 +265,10 @@ class Door:
             waited_s = now_s - asked.since_s
             say(f"{reason} after {waited_s:.1f} s: {because}")
             self._answer(client, 200, json.dumps({"ended": reason, "because": because, "waitedSeconds": waited_s}))
+
+    def _accept_all(self) -> None:
+        for listener in self.listeners.values():
+            self._accept(listener)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

@@ -104,6 +104,12 @@ class Watch:
         while self.arrivals and self.arrivals[0][0] < at_s - LOOK_BACK_S:
             self.arrivals.popleft()
 
+    def count(self, at_s: float, opens: int) -> None:
+        """Take in that so many have come by now; who they are, the next look tells."""
+        if opens > self.opens and self.began_s is not None:
+            self.arrivals.append((at_s, opens - self.opens, {}))
+            self.opens = opens
+
     def _met(self, key: Key, fresh: dict[str, int]) -> None:
         remote = address_of(key)
         self.senders[remote] = self.senders.get(remote, 0) + 1

@@ -67,6 +67,8 @@ COMMANDS = (
     _command("history", RELEASES, "history:history", "List revisions."),
     _command("guard", RELEASES, "guard:guard", "Print a policy that refuses foreign changes during a release."),
     _command("supervise", RELEASES, "supervise:supervise", "In a pod: restart what is sick without losing a request."),
+    _command("inject", RELEASES, "inject:inject", "Let pods end when they are quiet, whoever deletes them."),
+    _command("uninject", RELEASES, "inject:uninject", "Take out of a manifest what inject put in."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),

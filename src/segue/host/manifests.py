@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from segue.model.errors import ManifestError, Place
+from segue.model.errors import ManifestError, Place, SegueError
 from segue.model.manifest import TEXT_MAX, Document, parse
 
 SUFFIXES = {".yaml", ".yml", ".json"}
@@ -19,14 +20,15 @@ def read_manifests(names: Iterable[str]) -> tuple[Document, ...]:
         if name == "-":
             found.extend(parse(sys.stdin.read(TEXT_MAX + 1), file="<stdin>"))
             continue
-        for path in _files(Path(name)):
+        for path in files_of(Path(name)):
             found.extend(parse(text_of(path), file=str(path)))
     if not found:
         raise ManifestError("there is no Kubernetes object in it", place=Place(file=", ".join(names)))
     return tuple(found)
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The file, or the manifests of the directory; ManifestError where it has none."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
         if not files:
@@ -51,3 +53,15 @@ def text_of(path: Path, option: str = "-f") -> str:
         raise ManifestError(f"cannot read it: {error.strerror}", place=Place(file=str(path))) from error
     except UnicodeDecodeError as error:
         raise ManifestError("not UTF-8 text", place=Place(file=str(path))) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put a text in the place of a file, whole or not at all; its rights stay."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        fresh.write_bytes(text.encode())
+        fresh.chmod(path.stat().st_mode)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise SegueError(f"{path} cannot be written: {error.strerror}") from error

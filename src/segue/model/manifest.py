@@ -25,6 +25,7 @@ NODES_MAX = 200_000  # visited nodes, so aliases count each time they are used
 DEPTH_MAX = 100
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = "tag:yaml.org,2002:null"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _STEP = re.compile(r"\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]|\.?([^.\[\]]+)")
 
@@ -82,10 +83,15 @@ def parse(text: str, *, file: str) -> tuple[Document, ...]:
     for count, node in enumerate(_composed(text, file)):
         if count >= DOCUMENTS_MAX:
             raise ManifestError(f"more than {DOCUMENTS_MAX} documents", place=Place(file=file))
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+        if isinstance(node, yaml.ScalarNode) and node.tag == _NULL:
             continue
         found.extend(_documents(node, file))
     return tuple(found)
+
+
+def roots(text: str, *, file: str) -> list[tuple[yaml.Node, tuple[Document, ...]]]:
+    """Each object of a text that `parse` takes, as the text has it, with the objects it stands for (a List's items)."""
+    return [(node, tuple(_documents(node, file))) for node in _composed(text, file) if node.tag != _NULL]
 
 
 def parse_mapping(text: str, *, file: str) -> Document:

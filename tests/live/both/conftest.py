@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from segue.cluster.node.heartbeat import STOPPED
 from segue.host import embedded
 from segue.host.settings import ClusterSettings
 from segue.host.state import must_run
+from testbed.image_recipes import AGENT, lay_out_agent
 from testbed.layout import NODE_NAME, bed
 from testbed.starting import read_started
 from testbed.status import status
@@ -107,15 +109,23 @@ def _real() -> Iterator[World]:
 
 
 def _import_puppets(state: Path) -> None:
-    """Bring the puppet's images to the node, once for all test processes, each text of the puppet and each start."""
-    stamp = state / "data" / f"puppet-{zlib.crc32((HERE / 'puppet' / 'puppet.py').read_bytes()):x}"
+    """Bring the images of tests to the node, once for all test processes, each text of theirs and each start."""
+    with tempfile.TemporaryDirectory() as folder:
+        entry = lay_out_agent(Path(folder))
+        _import(state, "agent", Path(folder), entry, {AGENT: []})
+    envs = {f"{PUPPET}:{tag}": ["--env", f"VERSION={tag}"] for tag in _VERSIONS}
+    _import(state, "puppet", HERE / "puppet", "puppet.py", envs)
+
+
+def _import(state: Path, what: str, folder: Path, entry: str, images: Mapping[str, Sequence[str]]) -> None:
+    texts = b"".join(file.read_bytes() for file in sorted(folder.rglob("*.py")))
+    stamp = state / "data" / f"{what}-{zlib.crc32(texts):x}"
     with (state / "puppet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists():
             return
-        for tag in _VERSIONS:
-            what = ["--python", str(HERE / "puppet"), "--entry", "puppet.py", "--env", f"VERSION={tag}"]
-            argv = [sys.executable, "-m", "testbed", "image", f"{PUPPET}:{tag}", *what]
+        for name, env in images.items():
+            argv = [sys.executable, "-m", "testbed", "image", name, "--python", str(folder), "--entry", entry, *env]
             subprocess.run(argv, check=True, capture_output=True)
         stamp.touch()
 

@@ -37,12 +37,12 @@ def _sidecar(name: str = "side", *, port: int = _SIDE_PORT, strings: str = "term
     return manifests.container(name=name, env=env, ports=ports) | more | {"restartPolicy": "Always"}
 
 
-def _at_side(path: str, **more: Obj) -> Obj:
+def _at_side(path: str, **more: int) -> Obj:
     return asks(path, port=_SIDE_PORT) | {"periodSeconds": 1, "timeoutSeconds": 5, **more}
 
 
-def _pod(*inits: Obj, restart: str = "Always", **more: Obj) -> Obj:
-    return manifests.pod("web", spec={"initContainers": list(inits), "restartPolicy": restart}, **more)
+def _pod(*inits: Obj, restart: str = "Always") -> Obj:
+    return manifests.pod("web", spec={"initContainers": list(inits), "restartPolicy": restart})
 
 
 def _status(place: Place, name: str) -> Obj:

@@ -72,6 +72,11 @@ BUILT_IN = (
         env=(("VERSION", "{tag}"),),
         source="built in",
     ),
+    ImageEntry(
+        pattern="host.org/segue/agent:*",
+        command=("{python}", "-I", "-S", "{app}/agent.py"),
+        source="built in",
+    ),
 )
 
 
