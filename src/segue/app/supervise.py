@@ -155,7 +155,9 @@ class Supervisor:
             late = now_s - stand.since_s >= float(self._cap["cap_s"])
             return f"capped: readiness was asked {self._ready_told} times, not {self._rules.told}" if late else ""
         reason, because = ended(self._looks, Asked(stand.told_s, self._cap), now_s)
-        return f"{reason}: {because}" if reason else ""
+        if not reason or because.startswith(reason):
+            return because if reason else ""
+        return f"{reason}: {because}"
 
     # --- probes -----------------------------------------------------------------------------------------------------
 

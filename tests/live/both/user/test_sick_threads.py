@@ -29,8 +29,8 @@ STATEMENTS = {
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES = {
-    "segue supervise: budget": "pods of the embedded cluster are given no token, so they cannot agree and wait a time of "
-    "their own each",
+    "segue supervise: budget": "pods of the embedded cluster are given no token, so they cannot agree; each waits "
+    "a time of its own",
 }
 Keep = Callable[[str, float, str], None]
 NAME, PORT, PODS = "web", 8080, 3
