@@ -183,7 +183,7 @@ def lost_of_one(seconds: int) -> Callable[[Place, Callable[[Place], None]], int]
 # -- pairs -------------------------------------------------------------------------------------------------------------
 
 _STRETCHED = {"segue.dev/longest-request-seconds": "8"}
-_LATE = {"strings": "listen_s=3"}
+_LATE: Obj = {"strings": "listen_s=3"}
 
 
 def _expected_probe(objects: list[Obj]) -> None:
