@@ -10,6 +10,7 @@ from typing import cast
 
 from segue.model.objects import Obj
 
+LENGTH_MAX = 4096  # nothing that rules look into is longer; patterns are never run over megabytes
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _PERCENT = re.compile(r"(\d+)%")
 
@@ -29,15 +30,15 @@ def rows(obj: object, *keys: str) -> list[Obj]:
 
 
 def text(obj: object, key: str) -> str:
-    """A text, "" where there is none."""
+    """A text, "" where there is none; its beginning where it is longer than anything that is judged."""
     value = obj.get(key) if isinstance(obj, dict) else None
-    return value if isinstance(value, str) else ""
+    return value[:LENGTH_MAX] if isinstance(value, str) else ""
 
 
 def texts(obj: object, key: str) -> tuple[str, ...]:
     """A list of texts."""
     value = obj.get(key) if isinstance(obj, dict) else None
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple(item[:LENGTH_MAX] for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def whole(obj: object, key: str, default: int) -> int:

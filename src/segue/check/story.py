@@ -55,7 +55,7 @@ def summary(findings: Sequence[Finding], *, objects: int, ignored: int, skipped:
 
 def unserved_note(titles: Iterable[str]) -> str:
     """Why little was said about workloads without a Service."""
-    named = list(titles)
+    named = list(dict.fromkeys(titles))
     shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
     return (
         f"note: no Service of this set selects {shown}, so rules about lost requests did not apply. Give the Service's "

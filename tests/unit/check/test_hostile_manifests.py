@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools.make_rules import PAIRS
@@ -86,6 +90,30 @@ def test_a_file_of_50_mb_is_refused_in_time_and_in_little_memory(tmp_path: Path)
     assert "1 object:" in done.stdout
 
 
+@pytest.mark.parametrize("filler", ["/", "@", "a:", "sleep ", "kill -", "{{", "shutdown", "/a"])
+def test_no_pattern_is_slow_on_a_long_text(filler: str) -> None:
+    long = filler * (1_000_000 // len(filler))
+    obj = yaml.safe_load(next(yaml_of("ZD105")))
+    (container,) = obj["spec"]["template"]["spec"]["containers"]
+    container["image"] = container["name"] = long
+    container["lifecycle"]["preStop"]["exec"]["command"] = ["sh", "-c", long]
+    container["env"] = [{"name": long, "value": long}]
+    container["livenessProbe"]["httpGet"]["path"] = long
+    gathered = Gathered()
+    gathered.add(json.dumps(obj) + "".join(yaml_of("ZD105", 1)), file="x.json")
+    began_s = time.process_time()
+
+    judge(gathered.sources, Settings())
+
+    assert time.process_time() - began_s < 1.0
+
+
+def yaml_of(rule: str, start: int = 0) -> Iterator[str]:
+    """The documents of a bad manifest from this one on."""
+    parts = (PAIRS / rule / "bad.yaml").read_text().split("---\n")
+    yield from (("---\n" if at else "") + part for at, part in enumerate(parts) if at >= start)
+
+
 def test_json_objects_may_follow_each_other() -> None:
     gathered = Gathered()
 
@@ -118,8 +146,6 @@ def spots(value: object) -> list[tuple[dict[str, object] | list[object], str | i
 @settings(max_examples=600, deadline=None)
 @given(st.sampled_from(sorted(path.name for path in PAIRS.iterdir())), st.data())
 def test_no_shape_is_too_odd_for_a_rule(rule: str, data: st.DataObject) -> None:
-    import yaml  # noqa: PLC0415 - only here
-
     gathered = Gathered()
     gathered.add((PAIRS / rule / "bad.yaml").read_text(), file="bad.yaml")
     for source in gathered.sources:

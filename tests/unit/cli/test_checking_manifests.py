@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -262,3 +265,32 @@ def test_a_json_file_is_repaired_as_json(tmp_path: Path) -> None:
     items = json.loads(file.read_text())["items"]
     (container,) = items[0]["spec"]["template"]["spec"]["containers"]
     assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+
+
+# -- doors of others ---------------------------------------------------------------------------------------------------
+
+
+def test_pre_commit_takes_the_hooks() -> None:
+    hooks = GOLDEN.parents[1] / ".pre-commit-hooks.yaml"
+    tool = Path(sys.executable).parent / "pre-commit"
+
+    done = subprocess.run([tool, "validate-manifest", hooks], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_kubectl_finds_its_plugin(tmp_path: Path) -> None:
+    """kubectl runs what is called kubectl-NAME; the installed script calls the same function as `segue`."""
+    project = tomllib.loads((GOLDEN.parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"]["kubectl-segue"] == project["scripts"]["segue"]
+    plugin = tmp_path / "kubectl-segue"
+    plugin.write_text(f"#!{sys.executable}\nfrom segue.cli.main import main\nmain()\n")
+    plugin.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    done = subprocess.run(
+        ["kubectl", "segue", "check", str(BAD), "-o", "github"], env=env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 11, done.stderr
+    assert "ZD101" in done.stdout

@@ -211,19 +211,21 @@ def liveness_before_unready(case: Case) -> Iterator[Finding]:
         if live.budget_s >= needed_s:
             continue
         failures = math.ceil(needed_s / live.period_s)
-        is_certain = live.budget_s <= ready.budget_s and live.kind != "tcp"
+        waited = case.waited_s(container.pre_stop) or 0.0  # the hook runs at a liveness kill, too (L1)
+        is_certain = live.budget_s + waited < needed_s and live.kind != "tcp"
+        covered = f"; its preStop covers {waited:g} s of that" if waited else ""
         found = case.finding(
             ZD202,
             live.path,
             f"liveness and readiness of container {container.name} ask the same. When it fails, the kill comes after "
             f"{live.budget_s} s (period {live.period_s} x failureThreshold {live.failures}), un-readiness after "
             f"{ready.budget_s} s, and clients hear of that {case.propagation.value:g} s later: requests of the time "
-            "between are lost",
+            f"between are lost{covered}",
             remedy=f"livenessProbe.failureThreshold: {failures}",
             severity=Severity.ERROR if is_certain else Severity.WARNING,
         )
         fix = Fix(changes=(case.change((*live.path, "failureThreshold"), failures),))
-        yield with_fix(found, fix, live_s=live.budget_s, ready_s=ready.budget_s, P=case.propagation.value)
+        yield with_fix(found, fix, live_s=live.budget_s, ready_s=ready.budget_s, S=waited, P=case.propagation.value)
 
 
 def liveness_impatient(case: Case) -> Iterator[Finding]:

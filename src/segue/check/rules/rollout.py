@@ -156,7 +156,8 @@ def recreate(case: Case) -> Iterator[Finding]:
     found = case.finding(
         ZD301,
         path,
-        f"strategy Recreate ends all {counted(case.n, 'pod')} of {case.served_by or case.source.title} before the "
+        f"strategy Recreate ends {'the only pod' if case.n == 1 else f'all {case.n} pods'} of "
+        f"{case.served_by or case.source.title} before the "
         f"first "
         "new one starts: nobody serves for as long as ending and starting take"
         + (f"; its volume {volume} can be used by one node only, so it cannot roll" if volume else ""),
@@ -194,8 +195,8 @@ def rounding(case: Case) -> Iterator[Finding]:
     n, s, u = case.n, case.surge, case.unavailable
     if n < 1 or u < 1 or not case.is_served:
         return
-    said = f"{case.n_said}, maxSurge {_said(case, 'maxSurge')} -> {s}, maxUnavailable "
-    f"{_said(case, 'maxUnavailable')} -> {u}"
+    surge, spared = _said(case, "maxSurge"), _said(case, "maxUnavailable")
+    said = f"{case.n_said}, maxSurge {surge} -> {s}, maxUnavailable {spared} -> {u}"
     blocked = _blocked_by(case)
     fix = Fix(question=f"{blocked[:1].upper()}{blocked[1:]}: what may give way?") if blocked else _surge_change(case)
     if n - u == 0:

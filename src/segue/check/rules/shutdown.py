@@ -211,7 +211,9 @@ def no_drain_delay(case: Case) -> Iterator[Finding]:
             f"scale-down "
             f"and drain it gets its stop signal while new connections still arrive for up to {case.p_s} s; they are "
             f"refused or reset{waits}",
-            remedy=f"add lifecycle.preStop.sleep.seconds: {p_s}",
+            remedy=f"add lifecycle.preStop.sleep.seconds: {p_s}"
+            if case.settings.minor >= SLEEP_MINOR
+            else f"add a preStop exec of sleep {p_s}, if the image can run it",
         )
         fix = Fix(question=f"Can the image of {container.name} run sleep? Then: preStop exec sleep {p_s}.")
         if change is not None:
