@@ -31,7 +31,7 @@ TOOLS = ("sh", "hostname", "cat", "sleep", "ls", "env", "kill", "ps", "touch", "
 GRACE = "host.org/images/grace"
 GRACE_STATIC = "host.org/images/grace-static"
 SAMPLER = "host.org/segue/sampler:v1"
-SAMPLER_TOOLS = ("sh", "cat", "sleep")
+SAMPLER_TOOLS = ("sh", "cat", "sleep", "ss")
 VERSIONS = ("v0.1", "v0.2")
 _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
