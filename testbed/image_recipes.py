@@ -34,7 +34,7 @@ GRACE_STATIC = "host.org/images/grace-static"
 SAMPLER = "host.org/segue/sampler:v1"
 AGENT = "host.org/segue/agent:v1"
 AGENT_MODULES = ("agent", "quiet", "sockets")
-SAMPLER_TOOLS = ("sh", "cat", "sleep")
+SAMPLER_TOOLS = ("sh", "cat", "sleep", "ss")
 VERSIONS = ("v0.1", "v0.2")
 _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -69,6 +71,31 @@ def test_a_pod_answers_with_its_counter_and_with_all_its_connections_when_asked_
     wait_until(
         lambda: "/proc/net/snmp" not in commands(cluster, pod).replace("cat /proc/[0-9]*/cmdline", ""), limit_s=10
     )
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="no ss is installed (Debian: apt-get install iproute2)")
+def test_where_ss_is_in_the_image_bytes_are_seen(cluster: Cluster, pod: str) -> None:
+    command = "import socket, sys; way = socket.create_server(('0.0.0.0', 7)); "
+    command += "one = socket.create_connection(('127.0.0.1', 7)); other, _ = way.accept(); one.send(b'x' * 300); "
+    command += "other.recv(300); other.send(b'y' * 20); print('open', flush=True); sys.stdin.read()"
+
+    async def ask(reader: PodReader) -> ProcText | str:
+        return await answer(reader, Look(pod=pod, container="service"))
+
+    argv = ["kubectl", "exec", "-i", pod, "--", "python3", "-c", command]
+    with subprocess.Popen(argv, env=cluster.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as talking:
+        assert talking.stdout is not None
+        assert talking.stdout.readline() == "open\n"
+        whole = reading(cluster, ask)
+        assert talking.stdin is not None
+        talking.stdin.close()
+    assert isinstance(whole, ProcText)
+    sample = from_proc(whole)
+    assert sample is not None
+
+    (server,) = [one for one in sample.connections if one.local_port == 7]
+    assert (server.bytes_received, server.bytes_sent) == (300, 20)
+    assert server.idle_received_s is not None
 
 
 def test_a_container_that_does_not_exist_is_told_in_a_word(cluster: Cluster, pod: str) -> None:

@@ -1,7 +1,8 @@
 """One look at a pod's network from inside it, and how to read it from the sources.
 
 `exec` and `ephemeral` see /proc/net (new connections so far, and who is connected); the node path also sees bytes and
-idle times; apps and Prometheus tell two numbers (`drain.told`). What a source cannot see is None, never a guess.
+idle times, as they do with `ss` in the image; apps and Prometheus tell two numbers (`drain.told`). What a source cannot
+see is None, never a guess.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from segue.drain.ss import SS_MARK, counted
 from segue.model.objects import Obj
 
 NODE_PATH = "node path"
@@ -163,7 +165,8 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
     connections: list[Connection] = []
     closed: set[str] = set()
     listening: set[int] = set()
-    for line in proc.text.splitlines():
+    files, _, ss = proc.text.partition(f"{SS_MARK}\n")
+    for line in files.splitlines():
         _, found, row = line.partition(": ")
         for width in _WIDTHS:  # thousands of rows are of this kind, after a minute of short connections
             if row[width : width + 4] == _TIME_WAIT:
@@ -180,11 +183,28 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
         at_s=count.at_s,
         read_s=count.read_s,
         passive_opens=count.passive_opens,
-        connections=_directed(connections, frozenset(listening)),
+        connections=_with_bytes(_directed(connections, frozenset(listening)), ss),
         source=source,
         closed=frozenset(closed),
         listening=frozenset(listening),
         datagrams=count.datagrams,
+    )
+
+
+def _with_bytes(connections: tuple[Connection, ...], ss: str) -> tuple[Connection, ...]:
+    """The connections with what `ss` says of them; those that it does not name stay as they are."""
+    told = counted(ss)
+    return tuple(
+        replace(
+            one,
+            bytes_received=found.bytes_received,
+            bytes_sent=found.bytes_sent,
+            idle_received_s=found.idle_received_s,
+            idle_sent_s=found.idle_sent_s,
+        )
+        if (found := told.get(one.key))
+        else one
+        for one in connections
     )
 
 

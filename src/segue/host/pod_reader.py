@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from segue.drain.samples import PROC_FILES, ProcText
+from segue.drain.ss import SS_MARK
 from segue.drive.flow import Look
 from segue.host.client import ExecPipe, KubeClient
 from segue.host.clock import SystemClock
@@ -22,7 +23,8 @@ MARK = b"segue-whole\n"
 COUNT, WHOLE = b"count\n", b"whole\n"
 SCRIPT = (
     f"while read what; do cat {PROC_FILES[0]}; "
-    f'[ "$what" = count ] || cat {" ".join(PROC_FILES[1:])} 2>/dev/null; echo {MARK.decode().strip()}; done'
+    f'[ "$what" = count ] || {{ cat {" ".join(PROC_FILES[1:])} 2>/dev/null; '
+    f"echo {SS_MARK}; command -v ss >/dev/null && ss -tinH 2>/dev/null; }}; echo {MARK.decode().strip()}; done"
 )
 WAIT_S = 0.25  # for slow pods: who answers later is heard the next time
 BUFFER_MAX = 64_000_000
