@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def test_as_pid_1_it_ends_its_command_after_readiness_and_quiet(start: Start, tm
     assert made.returncode == 0
     assert [word for word in ("asking:", "leaving:", "ending:", "SIGTERM", "bye") if word not in log] == []
     assert log.index("leaving:") < log.index("ending:") < log.index("SIGTERM")
+    assert re.search(r"ending: (quiet|timer|capped): ", log), "never while it is busy"
 
 
 def test_it_passes_signals_on_and_ends_with_the_code_of_its_command(start: Start) -> None:

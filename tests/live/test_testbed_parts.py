@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,11 +77,26 @@ def test_a_python_that_imports_nothing_finds_its_library_all_the_same(tmp_path: 
     assert any(path.endswith("/lib-dynload") for path in files)
 
 
-def test_a_python_image_holds_what_is_imported_and_little_else() -> None:
-    names = {file.stem for file in standard_modules(PythonApp(folder=APP, entry="grace.py"))}
+def test_a_python_image_holds_what_is_imported_and_little_else(tmp_path: Path) -> None:
+    shutil.copy(APP / "grace.py", tmp_path)
+    names = {file.stem for file in standard_modules(PythonApp(folder=tmp_path, entry="grace.py"))}
 
     assert {"socket", "selectors", "signal", "os"} <= names
     assert names.isdisjoint({"asyncio", "unittest", "pydoc", "tkinter"})
+
+
+def test_an_installed_package_is_laid_beside_the_application(tmp_path: Path) -> None:
+    """With what it imports of the standard library, and without what is not there: some is for other systems."""
+    (tmp_path / "main.py").write_text("from gunicorn.app.wsgiapp import run\n")
+    app = PythonApp(folder=tmp_path, entry="main.py", packages=("gunicorn", "packaging", "segue.app"))
+    files = python_image("host.org/x:v1", app).files
+
+    assert {"/app/gunicorn/arbiter.py", "/app/packaging/version.py"} <= set(files)
+    assert {"/app/segue/__init__.py", "/app/segue/app/gunicorn.py"} <= set(files)
+    assert "/app/segue/cli/main.py" not in files
+    assert any(path.endswith("/concurrent/futures/thread.py") for path in files)
+    with pytest.raises(UsageError, match="no package surely_not_there"):
+        python_image("host.org/x:v1", replace(app, packages=("surely_not_there",)))
 
 
 def test_an_application_that_imports_more_than_the_standard_library_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ Standard library only.
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from segue.app import backlog
 from segue.app.board import Board
 from segue.app.keeper import Keeper, end_process, listen
 from segue.app.leaving import Rules
@@ -26,6 +29,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 _NO_THREAD = 0  # tasks share the loop's
+_UNSEEN_S = 2.0  # then it is taken to listen
 
 
 class Leaving:
@@ -36,15 +40,22 @@ class Leaving:
         self._where = str(port)
         self._rules = rules
         self._keeper: Keeper | None = None
+        self._started_s = -math.inf  # when its own start was complete; a server without a lifespan has been through it
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection's scope."""
         keeper = self._keeper = self._keeper or self._begin()
+        if scope["type"] == "lifespan":
+            self._started_s = math.inf
+            try:
+                await self._application(scope, receive, self._noting(send))
+            finally:
+                if self._started_s == math.inf:  # it knows no lifespan, and servers go on without
+                    self._started_s = -math.inf
+            return
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        if not keeper.ports and scope.get("server"):
-            keeper.ports = frozenset({int(scope["server"][1])})
 
         async def last(message: Message) -> None:
             if message["type"] == "http.response.start" and keeper.leaves:
@@ -56,7 +67,25 @@ class Leaving:
         with keeper.requests.during(sender, _NO_THREAD):
             await self._application(scope, receive, last)
 
+    def _noting(self, send: Send) -> Send:
+        async def noted(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._started_s = time.monotonic()
+            await send(message)
+
+        return noted
+
     def _begin(self) -> Keeper:
-        keeper = Keeper(Board(), self._rules, listen(self._where), 0)
+        listener = listen(self._where)
+        keeper = Keeper(Board(), self._rules, listener, 0)
+        probes = {listener.getsockname()[1]}
+
+        def begun() -> bool:
+            """A server listens only after the application's start; behind a Unix socket that is not seen."""
+            keeper.ports = frozenset(backlog.own_ports() - probes)
+            since_s = time.monotonic() - self._started_s
+            return since_s >= 0 and (bool(keeper.ports) or since_s > _UNSEEN_S)
+
+        keeper.begun = begun
         keeper.start(frozenset(), end_process(os.getpid()))
         return keeper

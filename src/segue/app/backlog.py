@@ -6,6 +6,8 @@ wait to be read, in the same column. The end that a client has sent counts there
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Set
 
 FILES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
@@ -23,6 +25,21 @@ def unread(ports: Set[int]) -> int:
         except OSError:
             continue
     return total
+
+
+def own_ports() -> set[int]:
+    """TCP ports on which this process itself listens; none where that cannot be read."""
+    inodes = set()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - likewise
+        with contextlib.suppress(OSError):  # the folder's own descriptor is closed by now
+            inodes.add(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - likewise
+    found: set[int] = set()
+    for file in FILES:
+        with contextlib.suppress(OSError), open(file) as rows:  # noqa: PTH123 - likewise
+            for fields in map(str.split, rows):
+                if len(fields) > 9 and fields[3] == _LISTEN and f"socket:[{fields[9]}]" in inodes:
+                    found.add(int(fields[1].rpartition(":")[2], 16))
+    return found
 
 
 def count(text: str, ports: Set[int]) -> int:

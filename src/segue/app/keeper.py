@@ -100,6 +100,7 @@ class Keeper:
     def __init__(self, board: Board, rules: Rules, listener: socket.socket | None, number: int) -> None:
         self.requests = Requests(rules.stuck_s)
         self.ports: frozenset[int] = frozenset()  # where the application listens
+        self.begun: Callable[[], bool] = lambda: True  # whether it serves already: not ready before (X8)
         self.replace: Callable[[], None] | None = None  # puts a successor in the place of a dead thread
         self._replaced = 0
         self._board, self._rules, self._listener, self._number = board, rules, listener, number
@@ -188,7 +189,7 @@ class Keeper:
             case _, "/live":
                 return http_answer(200, "alive\n")
             case _, "/ready" if stand.phase is Phase.SERVING:
-                return http_answer(200, "ready\n")
+                return http_answer(200, "ready\n") if self.begun() else http_answer(503, "it does not listen yet\n")
             case _, "/ready":
                 self._told += 1
                 return http_answer(503, f"{stand.phase}: {self._because}\n")

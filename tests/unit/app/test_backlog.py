@@ -35,3 +35,11 @@ def test_the_end_that_a_client_sent_is_not_an_unread_byte() -> None:
 
     assert backlog.count(text, {8080}) == 1
     assert backlog.count(HEAD + row("0A", 7) + row("01", 5), {8080}) == 8
+
+
+def test_a_process_knows_its_own_listeners_and_no_others() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+
+        assert listener.getsockname()[1] in backlog.own_ports()
+        assert silent.getsockname()[1] not in backlog.own_ports()

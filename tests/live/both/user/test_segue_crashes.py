@@ -63,8 +63,9 @@ def test_a_release_killed_at_each_of_its_steps_in_turn_still_arrives(serving: Ap
                 assert going.end()[0] == 0, going.told
         serving.done("release", "-f", file)
 
-    # From the switch on all is done within half a second: a kill that comes late has missed the steps that follow
-    assert len(killed) >= 6, killed
+    # From the switch on all is done within half a second: a kill that comes late has missed the steps that follow. Each
+    # step by itself is enumerated in virtual time, and killed here one by one in the full tier.
+    assert len(killed) >= 3, killed
     tally.check_none_lost()
     check_arrived(serving)
     measured("kills in one release, nothing lost", len(killed), "kills")
