@@ -230,7 +230,12 @@ PAIRS = (
         event=drain_most,
         good=_sleep_two,
     ),
-    Pair(rule="ZD109", bad=[web(5, grace_s=0, lifecycle=sleeps(0)), door()], event=drain_most),
+    Pair(
+        rule="ZD109",
+        bad=[web(1, said=_STRETCHED, grace_s=0, strings="term=30"), door()],
+        event=remove_the_pod,
+        measure=lost_of_one(8),
+    ),
     Pair(
         rule="ZD201",
         bad=[web(readinessProbe=None, lifecycle=sleeps(2), **_LATE), door()],
@@ -285,12 +290,19 @@ def _lost(place: Place, objects: list[Obj], pair: Pair) -> int:
     return (pair.measure or lost_of_many)(place, pair.event)
 
 
-def _marked(pair: Pair) -> ParameterSet:
+def _marked(pair: Pair, *more: pytest.MarkDecorator) -> ParameterSet:
     marks = () if pair.rule in CROSS_SECTION else (pytest.mark.full,)
-    return pytest.param(pair, id=pair.rule, marks=marks)
+    return pytest.param(pair, id=pair.rule, marks=(*marks, *more))
 
 
-@pytest.mark.parametrize("pair", [_marked(pair) for pair in PAIRS])
+def _bad(pair: Pair) -> ParameterSet:
+    if pair.rule != "ZD102":
+        return _marked(pair)
+    reason = "its kubelet needs longer for a hook of 0 s (0.27 s) than its one node's rules take to change (0.1 s)"
+    return _marked(pair, pytest.mark.only("embedded", reason))
+
+
+@pytest.mark.parametrize("pair", [_bad(pair) for pair in PAIRS])
 def test_an_error_loses_requests(place: Place, pair: Pair) -> None:
     assert pair.rule in _judged(pair.bad)
     assert _lost(place, pair.bad, pair) >= 1
