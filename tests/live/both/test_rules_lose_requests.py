@@ -118,29 +118,6 @@ def fail_health(place: Place) -> None:
     wait_until(restarted, limit_s=60, what="the restart")
 
 
-def rename_port(place: Place) -> None:
-    """The next version names its port otherwise, and the Service with it; as one apply of both does."""
-    place.patch("services", "web", {"spec": {"ports": [{"port": 80, "name": "http", "targetPort": "web"}]}})
-    named: Obj = {"spec": {"containers": [{"name": "puppet", "ports": [{"containerPort": PORT, "name": "web"}]}]}}
-    rollouts.roll(place, "web", {"template": named})
-    rollouts.complete(place, "web")
-
-
-def make_anew(place: Place) -> None:
-    """What replace --force does where the selector has changed."""
-    new = copy_of(place.get("deployments", "web"))
-    for key in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
-        new["metadata"].pop(key, None)
-    new.pop("status", None)
-    for labels in (new["spec"]["selector"]["matchLabels"], new["spec"]["template"]["metadata"]["labels"]):
-        labels["tier"] = "front"
-    place.delete("deployments", "web")
-    place.wait_gone("deployments", "web")
-    wait_until(lambda: not place.all("pods", "app=web"), limit_s=60, what="the old pods to be gone")
-    place.create({"apiVersion": "apps/v1", "kind": "Deployment"} | new)
-    rollouts.complete(place, "web")
-
-
 # -- what is counted ---------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +185,8 @@ _SAME: Obj = {
     "readinessProbe": manifests.http("health", failures=8, timeoutSeconds=5),
     "livenessProbe": manifests.http("health", failures=2, timeoutSeconds=5),
 }
-_UNREADY: Obj = {"preStop": {"httpGet": {"path": "/hook/unready?s=10&ready=503", "port": PORT}}}
+_UNREADY: Obj = {"preStop": {"httpGet": {"path": "/hook?s=10&ready=503&why=/unready", "port": PORT}}}
+_STRICT = manifests.http("ready", timeoutSeconds=5)
 PAIRS = (
     Pair(rule="ZD101", bad=[web(5), door()], event=drain_most),
     Pair(rule="ZD102", bad=[web(5, lifecycle=sleeps(0)), door()], event=drain_most),
@@ -230,7 +208,12 @@ PAIRS = (
         event=drain_most,
         good=_sleep_two,
     ),
-    Pair(rule="ZD109", bad=[web(5, grace_s=0, lifecycle=sleeps(0)), door()], event=drain_most),
+    Pair(
+        rule="ZD109",
+        bad=[web(1, said=_STRETCHED, grace_s=0, strings="term=30"), door()],
+        event=remove_the_pod,
+        measure=lost_of_one(8),
+    ),
     Pair(
         rule="ZD201",
         bad=[web(readinessProbe=None, lifecycle=sleeps(2), **_LATE), door()],
@@ -238,6 +221,12 @@ PAIRS = (
         good=_expected_probe,
     ),
     Pair(rule="ZD202", bad=[web(lifecycle=sleeps(2), **_SAME), door()], event=fail_health),
+    Pair(
+        rule="ZD208",
+        bad=[web(1, grace_s=15, lifecycle=_UNREADY, readinessProbe=_STRICT, strings="listen_s=4"), door()],
+        event=remove_the_pod,
+        good=_only_sleep,
+    ),
     Pair(
         rule="ZD301",
         bad=[web(lifecycle=sleeps(2), spec={"strategy": {"type": "Recreate"}}), door()],
@@ -285,12 +274,19 @@ def _lost(place: Place, objects: list[Obj], pair: Pair) -> int:
     return (pair.measure or lost_of_many)(place, pair.event)
 
 
-def _marked(pair: Pair) -> ParameterSet:
+def _marked(pair: Pair, *more: pytest.MarkDecorator) -> ParameterSet:
     marks = () if pair.rule in CROSS_SECTION else (pytest.mark.full,)
-    return pytest.param(pair, id=pair.rule, marks=marks)
+    return pytest.param(pair, id=pair.rule, marks=(*marks, *more))
 
 
-@pytest.mark.parametrize("pair", [_marked(pair) for pair in PAIRS])
+def _bad(pair: Pair) -> ParameterSet:
+    if pair.rule != "ZD102":
+        return _marked(pair)
+    reason = "its kubelet needs longer for a hook of 0 s (0.27 s) than its one node's rules take to change (0.1 s)"
+    return _marked(pair, pytest.mark.only("embedded", reason))
+
+
+@pytest.mark.parametrize("pair", [_bad(pair) for pair in PAIRS])
 def test_an_error_loses_requests(place: Place, pair: Pair) -> None:
     assert pair.rule in _judged(pair.bad)
     assert _lost(place, pair.bad, pair) >= 1
