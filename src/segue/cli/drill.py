@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
 from segue.cli.documents import read_documents
@@ -22,6 +21,7 @@ from segue.host.client import KubeClient, find_config
 from segue.host.drilling import Drilling, Performed, Site, service_for
 from segue.host.loading import client_prefix
 from segue.host.performing import run_flow
+from segue.host.receipts import keep
 from segue.host.state import must_run, named, state_dir
 from segue.load.plan import Mode
 from segue.model.errors import ClusterUnreachable, Lost, ManifestError, Place, SegueError, UsageError
@@ -93,12 +93,11 @@ def drill(  # noqa: PLR0913 - one parameter per option
     if not quiet:
         note(f"drill {name}: {chosen.title}")
     performed = asyncio.run(perform(chosen, ask, state, quiet=quiet))
+    written = write_report(performed, target)
     if quiet:
         emit(performed.receipt, output)
     else:
         show(performed)
-    written = write_report(performed, target)
-    if not quiet:
         say(f"\nreport:  {written}\nreceipt: {written.with_suffix('.json')}")
     if performed.judgement.lost_against_none:
         return Lost.exit_code
@@ -212,7 +211,7 @@ async def perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) -> 
 
 
 def write_report(performed: Performed, path: Path) -> Path:
-    """The HTML file, and the receipt beside it; returns where the former lies."""
+    """The HTML file, and beside it the receipt with its record; returns where the former lies."""
     story = Story(
         receipt=performed.receipt,
         judgement=performed.judgement.words,
@@ -223,8 +222,8 @@ def write_report(performed: Performed, path: Path) -> Path:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        performed.receipt["record"] = keep([performed.raw], path.with_suffix(".json"))[0]["record"]
         path.write_text(page(story))
-        path.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(performed.receipt), indent=2))
     except OSError as error:
         raise SegueError(f"the report cannot be written to {path}: {error.strerror}") from error
     return path
