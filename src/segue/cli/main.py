@@ -80,6 +80,7 @@ COMMANDS = (
     _command("receipt show", PROOF, "receipts:show", "Show a receipt on one screen."),
     _command("receipt list", PROOF, "receipts:list_", "List the receipts that were kept."),
     _command("receipt verify", PROOF, "receipts:verify", "Compute a receipt's claims again from its raw record."),
+    _command("receipt html", PROOF, "receipts:html", "Make the HTML report of a receipt."),
     _command("up", CLUSTER, "cluster:up", "Start the embedded cluster."),
     _command("down", CLUSTER, "cluster:down", "Stop it; nothing stays behind."),
     _command("kubeconfig", CLUSTER, "cluster:kubeconfig", "Print the path of its kubeconfig."),

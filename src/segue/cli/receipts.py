@@ -1,4 +1,4 @@
-"""`segue receipt show | list | verify`: what was done, read again and computed again."""
+"""`segue receipt show | list | verify | html`: what was done, read again and computed again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from segue.cli.keeping import Keeping
 from segue.cli.output import Output, coloured, emit, note, say, table
 from segue.host.receipts import Kept, kept_receipts, read_receipts, receipts_dir, record_of
 from segue.model.errors import Disproved, Lost, SegueError, Unfinished, UsageError
 from segue.model.objects import Obj
+from segue.proof.raw import Raw
 from segue.proof.verify import differences
 from segue.report.terminal import Screen, screen_of
 
@@ -158,6 +160,41 @@ def verify(file: File = "", /, *, output: OutputOption = Output.TABLE) -> int:
         left = len(differing) - len(shown)
         lines = [*shown, *([f"and {left:,} more, all of them with -o json"] if left else [])]
         raise Disproved(f"{path}: {len(differing):,} claims do not follow from its record", remedy="\n".join(lines))
+    return 0
+
+
+def html(
+    file: File = "",
+    /,
+    *,
+    out: Annotated[str, Parameter(name=["--out", "-o"], metavar="FILE", help="else beside the receipt")] = "",
+    pictures: Annotated[str, Parameter(metavar="DIR", help="write the pictures as SVG files, too")] = "",
+    junit: Annotated[str, Parameter(metavar="FILE", help="write the verdict as JUnit XML, too")] = "",
+) -> int:
+    """Make the HTML report of a receipt and its record: one file that needs no network.
+
+    Pods as bars with their phases, requests per version, latency, each error as a mark that leads to its cause, and
+    every action with its barrier and evidence.
+
+    Examples
+    --------
+    segue receipt html
+    segue receipt html reports/delete.json -o delete.html
+    segue receipt html release.json --pictures pictures/ --junit release.xml
+    """
+    path = chosen(file)
+    found = readable(path)
+    raws: list[Raw] = []
+    for one in found:
+        raw, wrong = record_of(one)
+        if wrong:
+            raise Disproved(f"{path}: its record is not the one it was written with", remedy="\n".join(wrong))
+        raws.append(raw)
+    target = out or str(path.with_suffix(".html"))
+    keeping = Keeping(report=target, pictures=pictures, junit=junit)
+    keeping.check()
+    for line in keeping.write(raws, [one.document for one in found]):
+        say(line)
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segue.cli.connection import Lines
-from segue.cli.files import check_writable
+from segue.cli.keeping import USUAL, Keeping
 from segue.cli.output import Output, emit, note, say
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
@@ -26,7 +26,7 @@ class Options:
 
     kubeconfig: str = ""
     context: str = ""
-    receipt: str = ""
+    keeping: Keeping = USUAL
     output: Output = Output.TABLE
 
 
@@ -34,8 +34,7 @@ def run_and_report(
     make: Callable[[KubeClient], Flow[tuple[Outcome, ...]]], asked: Obj, *, again: str, options: Options
 ) -> int:
     """Run it; the exit code. `again` is the command that goes on after Ctrl-C."""
-    if options.receipt:
-        check_writable(Path(options.receipt), "--receipt")
+    options.keeping.check()
     lines = Lines()
     try:
         outcomes = perform(make, kubeconfig=options.kubeconfig, context=options.context, show=lines)
@@ -46,13 +45,14 @@ def run_and_report(
     lines.done()
     raws = [raw_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
     kept, documents = _kept(raws, str(asked["command"]), options)
+    written = options.keeping.write(raws, documents)
     if outcomes and options.output is not Output.TABLE:
         emit(documents[0] if len(documents) == 1 else documents, options.output)
     try:
         messages = [check_end(outcome) for outcome in outcomes]
     except SegueError:
-        for path in kept:
-            note(f"receipt: {path}")
+        for line in [*(f"receipt: {path}" for path in kept), *written]:
+            note(line)
         raise
     if options.output is not Output.TABLE:
         return 0
@@ -64,15 +64,15 @@ def run_and_report(
             kinds = ", ".join(f"{reasons.count(kind)} {kind}" for kind in sorted(set(reasons)))
             sources = ", ".join(sorted({end.evidence_source for end in outcome.journal.ends}))
             say(f"old pods ended: {kinds} (evidence: {sources})")
-    for path in kept:
-        say(f"receipt: {path}")
+    for line in [*(f"receipt: {path}" for path in kept), *written]:
+        say(line)
     return 0
 
 
 def _kept(raws: list[Raw], name: str, options: Options) -> tuple[list[Path], list[Obj]]:
     """Keep the receipts of what was done; where only our own place for them is not to be had, that is no failure."""
-    if options.receipt and raws:
-        return [], keep(raws, Path(options.receipt))
+    if options.keeping.receipt and raws:
+        return [], keep(raws, Path(options.keeping.receipt))
     documents, paths = [raw.receipt() for raw in raws], []
     try:
         for number, raw in enumerate(raws):

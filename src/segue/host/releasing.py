@@ -84,7 +84,7 @@ def raw_of(asked: Obj, outcome: Outcome, *, title: str) -> Raw:
             for end in journal.ends
         ),
     )
-    return Raw(case=case)
+    return Raw(case=case, happenings=journal.seen.rows)
 
 
 def _end_of(outcome: Outcome) -> str:

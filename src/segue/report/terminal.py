@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import dataclass
 
 from segue.model.objects import Obj
+from segue.report.facts import asked_words
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LATE_SHARE_MAX = 0.05  # a few late ones change nothing; beyond this the stated rate was not the load's
@@ -55,7 +56,7 @@ def screen_of(receipt: Obj, screen: Screen) -> list[str]:
     said = str(receipt.get("endMessage") or receipt["title"])
     window = receipt["exposure"]
     took_s = window["toS"] - window["fromS"]
-    head = f"{str(receipt['zeroAt'])[:19].replace('T', ' ')} UTC, {took_s:.1f} s, {_asked(receipt['asked'])}"
+    head = f"{str(receipt['zeroAt'])[:19].replace('T', ' ')} UTC, {took_s:.1f} s, {asked_words(receipt['asked'])}"
     lines = [f"{mark} {screen.paint(printable(said), 'bold')}", screen.paint(f"  {printable(head)}", "dim")]
     lines += [f"  {receipt['verdict']}"]
     if receipt["sent"]:
@@ -81,14 +82,6 @@ def printable(text: str, *, escapes: bool = False) -> str:
     own = {f"\033[{code}m" for code in [*CODES.values(), "0"]}
     parts = re.split(r"(\033\[\d+m)", text)
     return "".join(part if part in own else printable(part) for part in parts)
-
-
-def _asked(asked: Obj) -> str:
-    words = [str(asked.get("command") or asked.get("drill") or "")]
-    words += [f"-f {name}" for name in asked.get("files") or []]
-    words += [str(asked["deployment"])] if asked.get("deployment") else []
-    words += [f"--image {name}" for name in asked.get("images") or []]
-    return "segue " + " ".join(word for word in words if word)
 
 
 def _steps(receipt: Obj, screen: Screen) -> list[str]:
