@@ -163,6 +163,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     drain_cap: Cap = None,
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
+    keeping: KeepingOptions = KEPT_USUALLY,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Take a release back that has not ended: the old pods serve again, the new ones end when they are quiet.
@@ -185,5 +186,5 @@ def abort(  # noqa: PLR0913 - one parameter per option
         make,
         asked,
         again=f"segue abort {deployment}",
-        options=Options(kubeconfig=kubeconfig, context=context, output=output),
+        options=Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output),
     )

@@ -20,7 +20,7 @@ def facts(receipt: Obj) -> Element:
 
 def asked_words(asked: Obj) -> str:
     """The command, as a person typed it."""
-    words = [str(asked.get("command") or asked.get("drill") or "")]
+    words = [str(asked.get("command") or f"drill {asked.get('drill', '')}")]
     words += [f"-f {name}" for name in asked.get("files") or []]
     words += [str(asked["deployment"])] if asked.get("deployment") else []
     words += [f"--image {name}" for name in asked.get("images") or []]

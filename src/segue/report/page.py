@@ -139,7 +139,7 @@ def pictures(story: Story) -> Pictures:
     if story.records:
         drawn.append(Picture("traffic", traffic_picture(scene, story.records, story.explained), _TRAFFIC))
     if shown:
-        caption = _PODS if story.records else f"{_PODS_SEEN} {_STEPS}"
+        caption = " ".join([_PODS if story.records else _PODS_SEEN, *([_STEPS] if steps else [])])
         drawn.append(Picture("pods", pods_picture(scene, shown, steps), caption))
     if story.records:
         drawn.append(Picture("latency", latency_picture(scene, story.records), _LATENCY))
@@ -173,7 +173,7 @@ _PODS_SEEN = (
 _STEPS = "The numbers are the steps below."
 
 
-_TRAFFIC = "Good answers per second by version. Each red dot is a lost request; it leads to its cause."
+_TRAFFIC = "Good answers per second by version. Red dots are lost requests; each leads to its cause."
 _PODS = (
     "One bar per pod: pale while starting, full while ready, faded while ending. The thin line under a bar says that "
     "the data plane sends new connections to it. Where that line is red, nobody was listening."
