@@ -26,7 +26,8 @@ from segue.proof.receipt import FORMAT
 
 SUFFIX = ".record.gz"
 LEVEL = 6
-PLAINEST_MAX = 64 << 20  # bytes of a receipt that is read: one of 2,000 errors has some 2 MB
+RECEIPT_MAX = 64 << 20  # bytes of a receipt that is read: one of 2,000 errors has some 2 MB
+LINE_MAX = 16 << 20  # bytes of one line: what unpacks to endless zeros must not fill the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def digest_of(path: Path) -> str:
 def read_receipts(path: Path) -> list[Kept]:
     """The receipts of a file, several where a release moved several workloads; SegueError where it holds none."""
     try:
-        if path.stat().st_size > PLAINEST_MAX:
+        if path.stat().st_size > RECEIPT_MAX:
             raise SegueError(f"{path}: too large for a receipt")
         found = msgspec.json.decode(path.read_bytes())
     except OSError as error:
@@ -137,7 +138,7 @@ def record_of(kept: Kept) -> tuple[Raw, list[str]]:
     try:
         digest = digest_of(path)
         with gzip.open(path, "rb") as lines:
-            raw = read_lines(lines, str(path))
+            raw = read_lines(iter(lambda: lines.readline(LINE_MAX), b""), str(path))
     except OSError as error:  # gzip's own errors are OSErrors, too
         said = error.strerror or str(error)
         raise SegueError(f"{path}: {said}", remedy="a receipt and its record belong into one directory") from error

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.cli.main import run
-from segue.host.receipts import Kept, keep, read_receipts, record_of
+from segue.host.receipts import LINE_MAX, Kept, keep, read_receipts, record_of
 from segue.load.outcome import Outcome, Phase
 from segue.load.plan import Plan
 from segue.load.record import Record
@@ -255,6 +255,9 @@ def test_a_record_that_is_gone_cut_or_garbage_is_an_error_and_no_fault(
         target.write_bytes(damaged)
         assert run(["receipt", "verify", str(path)]) in {1, 14}
         assert "a fault of segue itself" not in capsys.readouterr().err
+    target.write_bytes(gzip.compress(bytes(LINE_MAX + 1)) * 2)
+
+    assert run(["receipt", "verify", str(path)]) == 1
     target.unlink()
 
     assert run(["receipt", "verify", str(path)]) == 1
