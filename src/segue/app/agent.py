@@ -6,8 +6,8 @@
     GET /metrics           the same as Prometheus text
     GET /healthz           200
 
-It serves on $SEGUE_PORT (9741) and on the abstract Unix socket `segue-agent`, which all containers of the pod see.
-`agent.py look` answers each line of its standard input (`whole` or `count`) with one sample: segue asks by exec.
+It serves on $SEGUE_PORT (9741) and on the abstract Unix socket `segue-agent` + $POD_IP, which all containers of the pod
+see, and where `segue` asks by exec.
 
 Rule 1: the standard library's light modules alone, unprivileged: it runs beside anything.
 Rule 2: what cannot be seen never ends a wait early: sock_diag, else /proc/net, else time.
@@ -42,7 +42,6 @@ from .sockets import STATES, Diag, Proc, Row, address_of, passive_opens  # noqa:
 
 PORT = 9741
 UNIX = "\0segue-agent"  # pods that share a network are told apart by $POD_IP
-MARK = "segue-whole"
 IDLE_EVERY_S = 2.0
 IDLE_EVERY_MAX_S = 30.0  # two looks into each TIME_WAIT
 IDLE_SHARE = 0.005  # of a core, for looks while nobody waits
@@ -393,31 +392,14 @@ def metrics(looks: Looks) -> str:
     )
 
 
-def look() -> int:
-    """Answer each line of standard input with a sample of the agent's, until it ends."""
-    for line in sys.stdin:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as way:
-            way.settimeout(5.0)
-            way.connect(UNIX + os.environ.get("POD_IP", ""))
-            way.sendall(b"GET /sample?who=%d HTTP/1.1\r\n\r\n" % (line.strip() != "count"))
-            pieces = []
-            while piece := way.recv(1 << 16):
-                pieces.append(piece)
-        sys.stdout.write(b"".join(pieces).partition(b"\r\n\r\n")[2].decode() + MARK + "\n")
-        sys.stdout.flush()
-    return 0
-
-
 def say(text: str) -> None:
     """One line of the log."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def main(argv: list[str]) -> int:
-    """Serve until SIGTERM, or `look`; the exit code."""
-    if argv == ["look"]:
-        return look()
+def main() -> int:
+    """Serve until SIGTERM; the exit code."""
     settings = dict(os.environ)
     try:
         looks = Looks(settings)
@@ -431,4 +413,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -7,8 +7,9 @@ idle times. What a source cannot see is None, never a guess.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from segue.model.objects import Obj
@@ -16,6 +17,7 @@ from segue.model.objects import Obj
 NODE_PATH = "node path"
 EXEC = "exec"
 EPHEMERAL = "ephemeral"
+AGENT = "agent"
 
 # States as /proc/net/tcp writes them (include/net/tcp_states.h).
 STATES = {
@@ -153,6 +155,17 @@ def from_proc(proc: ProcText, source: str = EXEC) -> Sample | None:
         source=source,
         closed=frozenset(closed),
     )
+
+
+def from_agent(proc: ProcText) -> Sample | Count | None:
+    """What the agent in a pod says, who is connected or the count alone; None where that is no sample."""
+    try:
+        told = json.loads(proc.text)
+        if "connections" in told:
+            return replace(from_node_path(told, proc.asked_s, proc.read_s), source=AGENT)
+        return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=int(told["passiveOpens"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def count_from(proc: ProcText) -> Count | None:
