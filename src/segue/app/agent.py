@@ -86,7 +86,11 @@ class Looks:
             self.trouble = ""
         except (OSError, ValueError, AttributeError, IndexError) as error:
             self._say(f"cannot look by {self.source.name if self.source else 'anything'}: {error}")
-            self.source = Proc() if isinstance(self.source, Diag) else None
+            if isinstance(self.source, Diag):
+                self.source.close()
+                self.source = Proc()
+            else:
+                self.source = None
         self.cost_s = time.monotonic() - began_s
         self.count += 1
 
@@ -149,10 +153,14 @@ def _best() -> Diag | Proc:
     """sock_diag where the kernel and the runtime let us; OSError where there is nothing."""
     try:
         made = Diag()
-        made.rows()
-        return made
     except OSError:
         return Proc()
+    try:
+        made.rows()
+    except OSError:
+        made.close()
+        return Proc()
+    return made
 
 
 def _told(row: Row) -> dict[str, object]:

@@ -70,6 +70,10 @@ class Diag:
         self._structs: dict[str, struct.Struct] = {}
         self._number = 0
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._socket.close()
+
     def rows(self) -> list[Row]:
         """Every connection that has not ended."""
         return [
@@ -149,6 +153,9 @@ class Proc:
     """/proc/net/tcp, where netlink is refused: who is connected, and not what they send."""
 
     name = "/proc/net"
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def _lines(self) -> list[list[str]]:
         lines: list[list[str]] = []
