@@ -45,6 +45,7 @@ def _inject(place: Place, tmp_path: Path, *objects: Obj, options: tuple[str, ...
     done = place.run("segue", "inject", "-f", str(file), "--write", "--agent-image", AGENT, *options)
     assert done.returncode == 0, done.stderr
     place.kubectl("apply", "-f", str(file))
+    assert place.run("segue", "uninject", "-f", str(file)).stdout == yaml.safe_dump_all(objects, sort_keys=False)
 
 
 def _serving(place: Place, tmp_path: Path, replicas: int = 3, options: tuple[str, ...] = ()) -> tuple[str, list[str]]:
