@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.figures import Figure
 
-RUNS = 3
+RUNS = 2
 FOR_S = 30.0
 MANY = 9_900  # both ends are descriptors of one process each, of which a user has 10,000 and some
 AGENT = Path(__file__).resolve().parents[1] / "src" / "segue" / "app" / "agent.py"

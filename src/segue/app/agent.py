@@ -76,13 +76,17 @@ class Looks:
         self.open_now = 0
         self.closed_at_s = 0.0
         # Within what a rhythm may be off by, see quiet.without_probes
-        self.count_every_s = max(0.1, min(0.5, 0.15 * min(periods_s))) if periods_s else math.inf
+        self.count_every_s = max(0.1, 0.7 * min(1.0, 0.3 * min(periods_s))) if periods_s else math.inf
 
-    def take(self) -> None:
-        """Look once; what fails falls back by one source and is tried again with the next look."""
+    def take(self, waits: bool) -> None:
+        """Look once, or only count while nobody waits and nobody is there.
+
+        What fails falls back by one source, and is tried again with the next look.
+        """
         began_s = time.monotonic()
         try:
-            self._look(began_s)
+            if waits or not self._nobody_came(began_s):
+                self._look(began_s)
             self.trouble = ""
         except (OSError, ValueError, AttributeError, IndexError) as error:
             self._say(f"cannot look by {self.source.name if self.source else 'anything'}: {error}")
@@ -93,6 +97,13 @@ class Looks:
                 self.source = None
         self.cost_s = time.monotonic() - began_s
         self.count += 1
+
+    def _nobody_came(self, at_s: float) -> bool:
+        """Whether there is nothing to look for: the kernel walks all of its table for each look."""
+        if self.watch.began_s is None or self.watch.tracked or self._count() != self.opens:
+            return False
+        self.watch.note(at_s, self.opens, [], [], self.ports)
+        return True
 
     def _look(self, at_s: float) -> None:
         source = self.source = self.source or _best()
@@ -109,6 +120,8 @@ class Looks:
     def _count(self) -> int:
         """Arrivals but for its own: counted and accepted in one moment, in which none came."""
         count = passive_opens()
+        if count - self.own == self.opens:
+            return self.opens
         for _ in range(COUNTS_MAX):
             self.accept_own()
             count, before = passive_opens(), count
@@ -119,8 +132,7 @@ class Looks:
     def take_count(self) -> None:
         """Only count: without a name for who came, but at the right time, so that probes show their rhythm."""
         try:
-            self.opens = self._count()
-            self.watch.count(time.monotonic(), self.opens)
+            self.watch.count(time.monotonic(), self._count())
         except (OSError, ValueError) as error:
             self._say(f"cannot count: {error}")
 
@@ -253,7 +265,7 @@ class Door:
 
     def _look(self) -> None:
         """Look, answer those who wait for quiet, drop who says nothing."""
-        self.looks.take()
+        self.looks.take(any(client.asked for client in self.clients.values()))
         now_s = time.monotonic()
         for client in list(self.clients.values()):
             if client.asked is None and now_s - client.came_s > CLIENT_S:
