@@ -6,8 +6,8 @@
     GET /metrics           the same as Prometheus text
     GET /healthz           200
 
-It serves on $SEGUE_PORT (9741) and on the abstract Unix socket `segue-agent`, which all containers of the pod see.
-`agent.py look` answers each line of its standard input (`whole` or `count`) with one sample: segue asks by exec.
+It serves on $SEGUE_PORT (9741) and on the abstract Unix socket `segue-agent` + $POD_IP, which all containers of the pod
+see, and where `segue` asks by exec.
 
 Rule 1: the standard library's light modules alone, unprivileged: it runs beside anything.
 Rule 2: what cannot be seen never ends a wait early: sock_diag, else /proc/net, else time.
@@ -42,7 +42,6 @@ from .sockets import STATES, Diag, Proc, Row, address_of, passive_opens  # noqa:
 
 PORT = 9741
 UNIX = "\0segue-agent"  # pods that share a network are told apart by $POD_IP
-MARK = "segue-whole"
 IDLE_EVERY_S = 2.0
 IDLE_EVERY_MAX_S = 30.0  # two looks into each TIME_WAIT
 IDLE_SHARE = 0.005  # of a core, for looks while nobody waits
@@ -77,19 +76,35 @@ class Looks:
         self.open_now = 0
         self.closed_at_s = 0.0
         # Within what a rhythm may be off by, see quiet.without_probes
-        self.count_every_s = max(0.1, min(0.5, 0.15 * min(periods_s))) if periods_s else math.inf
+        self.count_every_s = max(0.1, 0.7 * min(1.0, 0.3 * min(periods_s))) if periods_s else math.inf
 
-    def take(self) -> None:
-        """Look once; what fails falls back by one source and is tried again with the next look."""
-        began_s = time.monotonic()
+    def take(self, waits: bool) -> None:
+        """Look once, or only count while nobody waits and nobody is there.
+
+        What fails falls back by one source, and is tried again with the next look.
+        """
+        # Of its own time, not the clock's: where a limit or neighbours slow it down it must not look less often
+        spent_s, now_s = time.process_time(), time.monotonic()
         try:
-            self._look(began_s)
+            if waits or not self._nobody_came(now_s):
+                self._look(now_s)
             self.trouble = ""
         except (OSError, ValueError, AttributeError, IndexError) as error:
             self._say(f"cannot look by {self.source.name if self.source else 'anything'}: {error}")
-            self.source = Proc() if isinstance(self.source, Diag) else None
-        self.cost_s = time.monotonic() - began_s
+            if isinstance(self.source, Diag):
+                self.source.close()
+                self.source = Proc()
+            else:
+                self.source = None
+        self.cost_s = time.process_time() - spent_s
         self.count += 1
+
+    def _nobody_came(self, at_s: float) -> bool:
+        """Whether there is nothing to look for: the kernel walks all of its table for each look."""
+        if self.watch.began_s is None or self.watch.tracked or self._count() != self.opens:
+            return False
+        self.watch.note(at_s, self.opens, [], [], self.ports)
+        return True
 
     def _look(self, at_s: float) -> None:
         source = self.source = self.source or _best()
@@ -106,6 +121,8 @@ class Looks:
     def _count(self) -> int:
         """Arrivals but for its own: counted and accepted in one moment, in which none came."""
         count = passive_opens()
+        if count - self.own == self.opens:
+            return self.opens
         for _ in range(COUNTS_MAX):
             self.accept_own()
             count, before = passive_opens(), count
@@ -116,8 +133,7 @@ class Looks:
     def take_count(self) -> None:
         """Only count: without a name for who came, but at the right time, so that probes show their rhythm."""
         try:
-            self.opens = self._count()
-            self.watch.count(time.monotonic(), self.opens)
+            self.watch.count(time.monotonic(), self._count())
         except (OSError, ValueError) as error:
             self._say(f"cannot count: {error}")
 
@@ -150,10 +166,14 @@ def _best() -> Diag | Proc:
     """sock_diag where the kernel and the runtime let us; OSError where there is nothing."""
     try:
         made = Diag()
-        made.rows()
-        return made
     except OSError:
         return Proc()
+    try:
+        made.rows()
+    except OSError:
+        made.close()
+        return Proc()
+    return made
 
 
 def _told(row: Row) -> dict[str, object]:
@@ -246,7 +266,7 @@ class Door:
 
     def _look(self) -> None:
         """Look, answer those who wait for quiet, drop who says nothing."""
-        self.looks.take()
+        self.looks.take(any(client.asked for client in self.clients.values()))
         now_s = time.monotonic()
         for client in list(self.clients.values()):
             if client.asked is None and now_s - client.came_s > CLIENT_S:
@@ -393,31 +413,14 @@ def metrics(looks: Looks) -> str:
     )
 
 
-def look() -> int:
-    """Answer each line of standard input with a sample of the agent's, until it ends."""
-    for line in sys.stdin:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as way:
-            way.settimeout(5.0)
-            way.connect(UNIX + os.environ.get("POD_IP", ""))
-            way.sendall(b"GET /sample?who=%d HTTP/1.1\r\n\r\n" % (line.strip() != "count"))
-            pieces = []
-            while piece := way.recv(1 << 16):
-                pieces.append(piece)
-        sys.stdout.write(b"".join(pieces).partition(b"\r\n\r\n")[2].decode() + MARK + "\n")
-        sys.stdout.flush()
-    return 0
-
-
 def say(text: str) -> None:
     """One line of the log."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def main(argv: list[str]) -> int:
-    """Serve until SIGTERM, or `look`; the exit code."""
-    if argv == ["look"]:
-        return look()
+def main() -> int:
+    """Serve until SIGTERM; the exit code."""
     settings = dict(os.environ)
     try:
         looks = Looks(settings)
@@ -431,4 +434,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
