@@ -18,6 +18,7 @@ from segue.drain.samples import Connection, Sample
 NODE = "10.0.0.1"
 REMOTES = (*("10.0.0.7",) * 4, "10.0.0.8", NODE, "127.0.0.1")
 PORTS = (80, 80, 80, 9000)  # the last one is served to nobody
+LISTENING = {80, 9000}
 PERIODS_S = (3.0, 10.0)
 
 
@@ -80,7 +81,12 @@ class World:
         self.ended |= {proc_of(one) for one in self.gone}
         found = tuple(connection(row, one) for row, one in zip(self.rows(), self.open, strict=True))
         return Sample(
-            at_s=self.now_s, passive_opens=self.opens, connections=found, source="x", closed=frozenset(self.ended)
+            at_s=self.now_s,
+            passive_opens=self.opens,
+            connections=found,
+            source="x",
+            closed=frozenset(self.ended),
+            listening=frozenset(LISTENING),
         )
 
 
@@ -94,8 +100,9 @@ def proc_of(one: Conn) -> str:
     return f"00000000:{one.port:04X} {raw}:{one.remote_port:04X}"
 
 
+KINDS = ("come", "come", "come and go", "late", "ask", "answer", "close", "half", "hidden", "probe", "ping")
 HAPPENING = st.tuples(
-    st.sampled_from(("come", "come", "come and go", "late", "ask", "answer", "close", "half", "hidden", "probe")),
+    st.sampled_from(KINDS),
     st.sampled_from(REMOTES),
     st.sampled_from(PORTS),
     st.integers(0, 30),
@@ -125,6 +132,9 @@ def happen(world: World, kind: str, remote: str, port: int, which: int) -> None:
         case "answer" if one is not None:
             one.sent += 100
             one.out_s = world.now_s
+        case "ping" if one is not None:
+            one.received, one.sent = one.received + 17, one.sent + 17
+            one.in_s = one.out_s = world.now_s
         case "half" if one is not None:
             one.state = (8, 3, 4)[which % 3]
         case "close" if one is not None:
@@ -158,7 +168,7 @@ def test_the_agent_judges_as_segue_does(
         for happening in happenings:
             happen(world, *happening)
         gone = [key_of(one) for one in world.gone]
-        light.note(world.now_s, world.opens, world.rows(), gone, {80})
+        light.note(world.now_s, world.opens, world.rows(), gone, ({80}, LISTENING))
         full.note(world.sample())
         world.gone.clear()
         if not since_s:

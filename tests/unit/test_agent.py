@@ -82,10 +82,10 @@ def test_only_ports_that_can_be_reached_from_outside_count(make: type[Diag | Pro
         socket.create_server(("0.0.0.0", 0)) as outer,
         closing(make()) as source,
     ):
-        found = source.listening()
+        found = source.listeners()
 
-        assert outer.getsockname()[1] in found
-        assert inner.getsockname()[1] not in found
+        assert (outer.getsockname()[1], True) in found
+        assert (inner.getsockname()[1], False) in found
 
 
 def test_every_accepted_connection_is_counted() -> None:
@@ -174,8 +174,8 @@ def test_its_own_connections_are_no_arrivals(port: int) -> None:
 
 def test_a_counter_that_goes_back_makes_no_arrivals() -> None:
     watch = Watch(set(), [])
-    watch.note(1.0, 10, [], [], {80})
-    watch.note(2.0, 7, [], [], {80})
+    watch.note(1.0, 10, [], [], ({80}, {80}))
+    watch.note(2.0, 7, [], [], ({80}, {80}))
     watch.count(3.0, 9)
     watch.count(4.0, 12)
 

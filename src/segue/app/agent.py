@@ -65,6 +65,7 @@ class Looks:
         self.own = 0  # connections that this program has accepted
         self.given = {int(port) for port in settings.get("SEGUE_PORTS", "").split(",") if port}
         self.ports = self.given
+        self.listening: set[int] = set()
         pod_ip = settings.get("POD_IP") or ""
         node = {settings.get("HOST_IP") or "", pod_ip.rpartition(".")[0] + ".1"}  # the usual bridge address
         periods_s = [float(period) for period in settings.get("SEGUE_PROBES", "").split(",") if period]
@@ -103,19 +104,21 @@ class Looks:
         """Whether there is nothing to look for: the kernel walks all of its table for each look."""
         if self.watch.began_s is None or self.watch.tracked or self._count() != self.opens:
             return False
-        self.watch.note(at_s, self.opens, [], [], self.ports)
+        self.watch.note(at_s, self.opens, [], [], (self.ports, self.listening))
         return True
 
     def _look(self, at_s: float) -> None:
         source = self.source = self.source or _best()
-        self.ports = self.given or source.listening() - {self.own_port}
+        listeners = [one for one in source.listeners() if one[0] != self.own_port]
+        self.listening = {port for port, _ in listeners}
+        self.ports = self.given or {port for port, reachable in listeners if reachable}
         ended = source.closed()
         since_s, self.closed_at_s = at_s - self.closed_at_s, at_s
         # Who came first: the count is read last, so all that it counts and that lives is among the rows
         rows = source.rows()
         self.opens = self._count()
         fresh = [key for key, for_s in ended if for_s <= since_s]
-        self.watch.note(at_s, self.opens, rows, fresh, self.ports)
+        self.watch.note(at_s, self.opens, rows, fresh, (self.ports, self.listening))
         self.open_now = len(self.watch.tracked)
 
     def _count(self) -> int:
@@ -143,7 +146,7 @@ class Looks:
         rows = source.rows() if who else []
         told: dict[str, object] = {"passiveOpens": self._count(), "source": source.name}
         if who:
-            told["listening"] = sorted(source.listening() - {self.own_port})
+            told["listening"] = sorted({port for port, _ in source.listeners()} - {self.own_port})
             own = self.own_port.to_bytes(2, "big")
             told["connections"] = [_told(row) for row in rows if row[0][:2] != own]
         return told

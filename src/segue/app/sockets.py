@@ -95,14 +95,13 @@ class Diag:
             for row in datagram
         ]
 
-    def listening(self) -> set[int]:
-        """Ports that can be reached from outside the pod."""
-        return {
-            int.from_bytes(row[4][:2], "big")
+    def listeners(self) -> list[tuple[int, bool]]:
+        """Ports that are listened on, and whether they can be reached from outside the pod."""
+        return [
+            (int.from_bytes(row[4][:2], "big"), not is_loopback(row[5]))
             for datagram in self._datagrams(1 << _LISTEN, info=False)
             for row in datagram
-            if not is_loopback(row[5])
-        }
+        ]
 
     def _datagrams(self, states: int, *, info: bool) -> Iterator[list[_Answer]]:
         """The answers to one question, datagram by datagram."""
@@ -182,10 +181,10 @@ class Proc:
         left = [(fields, int(fields[5].partition(":")[2], 16)) for fields in self._lines() if fields[3] == "06"]
         return [(_proc_key(fields), CLOSED_FOR_S - ticks / 100) for fields, ticks in left]
 
-    def listening(self) -> set[int]:
-        """Ports that can be reached from outside the pod."""
+    def listeners(self) -> list[tuple[int, bool]]:
+        """Ports that are listened on, and whether they can be reached from outside the pod."""
         rows = [fields[1].split(":") for fields in self._lines() if fields[3] == "0A"]
-        return {int(port, 16) for address, port in rows if not is_loopback(_raw(address))}
+        return [(int(port, 16), not is_loopback(_raw(address))) for address, port in rows]
 
 
 def _raw(text: str) -> bytes:
