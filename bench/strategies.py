@@ -22,9 +22,9 @@ from bench.trial import Site, seed_manifest
 from segue.analysis.values import Hook
 from segue.drive.command import release
 from segue.drive.driver import Driver
-from segue.drive.proposing import prepare
 from segue.drive.flow import Flow, Progress
 from segue.drive.loop import Outcome
+from segue.drive.proposing import prepare
 from segue.host import embedded
 from segue.host.client import KubeClient
 from segue.host.loading import client_prefix
