@@ -70,6 +70,8 @@ class Watch:
         self.ends_before: dict[str, int] = {}
         self.others: set[Key] = set()
         self.nameless = False
+        self.counted = 0
+        self.proved_s = 0.0  # up to when nobody can have come unseen
         # key: [when it was first active, last, its longest gap, received (-1: unknown), sent, state, owes an answer]
         self.tracked: dict[Key, list[float]] = {}
         self.met: dict[Key, list[float]] = {}  # those of the look before
@@ -77,7 +79,7 @@ class Watch:
     def note(self, at_s: float, opens: int, rows: list[Row], closed: list[Key], ports: Ports) -> None:
         """Take one look in; `closed` are those that ended since the last one."""
         served, listening = ({port.to_bytes(2, "big") for port in each} for each in ports)
-        others = self._others([row[0] for row in rows] + closed, served, listening)
+        others = max(0, self._others([row[0] for row in rows] + closed, served, listening) - self.counted)
         fresh = self._track(at_s, rows, served)
         for key in closed:
             if key[:2] in served and key not in self.met and not is_loopback(key[4:]):
@@ -91,8 +93,8 @@ class Watch:
             self.arrivals.append((at_s, opens - self.opens - others, fresh))
         elif fresh and self.arrivals:
             self.arrivals[-1] = (*self.arrivals[-1][:2], fresh)
-        self.nameless = False
-        self.opens, self.looked_s = max(opens, self.opens), at_s
+        self.nameless, self.counted = False, 0
+        self.opens, self.looked_s, self.proved_s = max(opens, self.opens), at_s, at_s
         while self.arrivals and self.arrivals[0][0] < at_s - LOOK_BACK_S:
             self.arrivals.popleft()
 
@@ -102,7 +104,7 @@ class Watch:
         for key in keys:
             inside = is_loopback(key[4:])
             if (key[:2] not in served or inside) and (key[:2] in listening or (inside and key[2:4] in listening)):
-                accepted.add(key)
+                accepted.add(min(key[:2], key[2:4]) + max(key[:2], key[2:4]) + key[4:] if inside else key)
         fresh = len(accepted - self.others)
         self.others = accepted
         return fresh if self.began_s is not None else 0
@@ -136,9 +138,13 @@ class Watch:
 
     def count(self, at_s: float, opens: int) -> None:
         """Take in that so many have come by now; who they are, the next look tells."""
-        if opens > self.opens and self.began_s is not None:
+        if self.began_s is None:
+            return
+        if opens > self.opens:
             self.arrivals.append((at_s, opens - self.opens, {}))
+            self.counted += opens - self.opens
             self.opens, self.nameless = opens, True
+        self.proved_s = at_s
 
     def _met(self, key: Key, fresh: dict[str, int]) -> None:
         remote = address_of(key)
@@ -152,7 +158,7 @@ class Watch:
             return Verdict("not enough evidence", 0.0, asked.timer_s, 0.0, [])
         arrived = without_probes(list(self.arrivals), self.probe_periods_s)
         last_s = max((row[0] for row in arrived), default=self.began_s)
-        silent_s = max(0.0, min(now_s, self.looked_s) - max(last_s, asked.since_s, self.began_s))
+        silent_s = max(0.0, min(now_s, self.proved_s) - max(last_s, asked.since_s, self.began_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, asked)
         enough = window_s <= asked.longest_s
@@ -184,7 +190,7 @@ class Watch:
         before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())
         rates = list(still.values())
-        watched_s = max(1.0, min(asked.since_s, self.looked_s) - (self.began_s or 0.0))
+        watched_s = max(1.0, min(asked.since_s, self.proved_s) - (self.began_s or 0.0))
         whole = {remote for remote in before if remote in self.ends or remote in self.ends_before}
         rates += [self._own_rate(remote, watched_s) for remote in whole]
         passing = [count for remote, count in before.items() if remote not in whole]
