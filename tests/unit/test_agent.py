@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from segue.app.sockets import Diag, Key, Proc, Row, address_of, passive_opens
 from tests.waiting import wait_until
 
 AGENT = Path(__file__).resolve().parents[2] / "src" / "segue" / "app" / "agent.py"
+IP = f"127.77.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"  # its abstract Unix socket is named after it
 SOURCES = [pytest.param(Diag, id="sock_diag"), pytest.param(Proc, id="proc")]
 
 
@@ -97,9 +99,9 @@ def test_every_accepted_connection_is_counted() -> None:
 @pytest.fixture
 def port() -> Iterator[int]:
     """The port of an agent that runs on loopback; what else this machine does keeps it busy."""
-    with socket.create_server(("127.0.0.77", 0)) as free:
+    with socket.create_server((IP, 0)) as free:
         number = int(free.getsockname()[1])
-    env = {"POD_IP": "127.0.0.77", "SEGUE_PORT": str(number), "SEGUE_PORTS": "1"}
+    env = {"POD_IP": IP, "SEGUE_PORT": str(number), "SEGUE_PORTS": "1"}
     argv = [sys.executable, "-I", "-S", str(AGENT)]
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
@@ -112,7 +114,7 @@ def port() -> Iterator[int]:
 
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
-    with closing(http.client.HTTPConnection("127.0.0.77", port, timeout=10)) as way:
+    with closing(http.client.HTTPConnection(IP, port, timeout=10)) as way:
         way.request(method, path)
         answer = way.getresponse()
         return answer.status, answer.read().decode()
@@ -147,7 +149,7 @@ def test_what_it_answers(port: int, path: str, method: str, code: int) -> None:
 
 def test_rubbish_silence_and_crowds_leave_it_answering(port: int) -> None:
     def open_one() -> socket.socket:
-        return socket.create_connection(("127.0.0.77", port))
+        return socket.create_connection((IP, port))
 
     with open_one() as rubbish, open_one() as silent, open_one() as long:
         rubbish.sendall(b"\0\xff\r\n\r\n")
