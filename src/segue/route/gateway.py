@@ -60,7 +60,7 @@ class GatewayRoute:
         if not touched:
             named = sorted({str(one.get("name")) for rule in base for one in rule.get("backendRefs") or []})
             raise Refused(
-                f"{said} has no rule that leads to Service {split.stable} (it leads to {', '.join(named) or 'nothing'})",
+                f"{said} has no rule that leads to Service {split.stable} (but to {', '.join(named) or 'nothing'})",
                 remedy="name a route that does, or correct its backendRefs",
             )
         for rule in touched:

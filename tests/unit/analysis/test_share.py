@@ -1,4 +1,4 @@
-"""The equivalence test of a share: proved only within the margin, never without requests, and rarely where it is off."""
+"""The equivalence test of a share: proved within the margin, never without requests, rarely where it is off."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_a_split_is_the_golden_one(case: Path) -> None:
     try:
         way.check(route, split, forces=False)
         made = applied(route, way.set_shares(route, split))
-        said = {"rules": rules_of(made)}
+        said: Obj = {"rules": rules_of(made)}
     except SegueError as error:
         said = {"error": type(error).__name__, "message": error.message, "remedy": error.remedy}
     text = yaml.safe_dump(said, sort_keys=False, width=120)
