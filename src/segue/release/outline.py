@@ -8,6 +8,7 @@ from __future__ import annotations
 from segue.release.beside import Beside
 from segue.release.memory import RAMPED
 from segue.release.plan import Plan
+from segue.release.weights import Weights, sentences
 
 
 def steps_of(plan: Plan) -> tuple[str, ...]:
@@ -70,6 +71,11 @@ def _quiet(plan: Plan) -> str:
 def _tries(plan: Plan) -> tuple[str, ...]:
     """What comes between Ready and the switch."""
     tries = [f"let Service {plan.preview} reach the new pods alone"] if plan.preview else []
+    if plan.route:
+        tries.extend(sentences(Weights.of(plan.route)))
+        if plan.stops:
+            tries.append(f"at {', '.join(f'{stop} %' for stop in plan.stops)} also {_at_stop(plan)}")
+        return tuple(tries)
     if plan.hooks:
         tries.append(f"run {_checks(plan)}; if it fails, go back to version {plan.old_hash}")
     if plan.group:

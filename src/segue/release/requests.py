@@ -47,6 +47,7 @@ from segue.release.actions import (
     Orphan,
     Point,
     PutBack,
+    PutSharesBack,
     Ramp,
     Release,
     Remember,
@@ -54,11 +55,13 @@ from segue.release.actions import (
     Resize,
     ScaleTo,
     Select,
+    SetShares,
     Settle,
     Surge,
     TakeLease,
 )
 from segue.release.memory import ANNOTATION, DETACHED, Memory
+from segue.route.gateway import GatewayRoute
 from segue.route.selector import point
 
 
@@ -71,6 +74,12 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _delete(lease.obj, "coordination.k8s.io/v1", "leases")
         case Point(service=service, pod_hash=pod_hash):
             return point(service, pod_hash)
+        case SetShares(kind=kind, route=route, split=split):
+            return GatewayRoute(kind=kind).set_shares(route, split)
+        case PutSharesBack(kind=kind, route=route, app=app):
+            request = GatewayRoute(kind=kind).put_back(route, app)
+            assert request is not None, "it is decided only where there is something to put back"
+            return request
         case MakePreview():
             return _preview(action)
         case EndPreview(service=service):

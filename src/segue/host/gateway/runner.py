@@ -64,6 +64,7 @@ class _Proxy:
     rest_s: float = REST_S
     again_s: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
+    reading: int = 0  # of the counts: who asks can tell a new one
 
 
 class GatewayRunner:
@@ -112,7 +113,9 @@ class GatewayRunner:
                     service = cluster.removeprefix(prefix).partition("/")[0]
                     counted[service] = counted.get(service, 0) + count
         epoch = hashlib.sha256("/".join(sorted(epochs)).encode()).hexdigest()[:12]
-        return {"apiVersion": "segue.dev/v1", "kind": "RouteRequests", "epoch": epoch, "requests": counted}
+        reading = min((one.reading for one in self._proxies.values()), default=0)
+        report: Obj = {"apiVersion": "segue.dev/v1", "kind": "RouteRequests", "epoch": epoch, "reading": reading}
+        return {**report, "requests": counted}
 
     def _hear(self, event: StoreEvent) -> None:
         resource = event.ref.resource
@@ -191,6 +194,7 @@ class GatewayRunner:
                 for proxy in list(self._proxies.values()):
                     if proxy.envoy.runs:
                         proxy.counts = await proxy.envoy.requests() or proxy.counts
+                        proxy.reading += 1
             await asyncio.sleep(COUNT_S)
 
     def _is_current(self, resource: str, obj: Obj) -> bool:
