@@ -134,6 +134,10 @@ def _remembered(memory: Memory) -> str:
         return f"stop {memory.passed} of {len(memory.stops)} is passed"
     if memory.failed:
         return "this release takes itself back"
+    if memory.route and memory.serving == "old" and not memory.aborting and memory.switched:
+        steps = memory.route["steps"]
+        done = memory.proved
+        return f"{percent(steps[done - 1])} is proved" if done else "the new pods get traffic"
     match memory.kind:
         case "scale":
             return f"{memory.target} pods are wanted"

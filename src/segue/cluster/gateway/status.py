@@ -55,11 +55,10 @@ def gateway_update(served: Served, programmed: Programmed, address: str, now_s: 
         )
     opened = [door for door in served.doors if door.is_open]
     reason = "Accepted" if len(opened) == len(served.doors) else "ListenersNotValid"
+    ready = programmed if opened else Programmed(ok=False, reason="Invalid", message="no listener can be served")
     said = (
         Said(type="Accepted", ok=bool(opened), reason=reason),
-        Said(
-            type="Programmed", ok=programmed.ok and bool(opened), reason=programmed.reason, message=programmed.message
-        ),
+        Said(type="Programmed", ok=ready.ok, reason=ready.reason, message=ready.message),
     )
     status: Obj = {
         **before,
