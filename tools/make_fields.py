@@ -104,7 +104,8 @@ def main() -> None:
     """Write the table of every model reachable from the kinds."""
     table: dict[str, dict[str, str]] = {}
     waiting = sorted(
-        {kind.model for kind in KINDS if kind.group != GATEWAY_GROUP} | {"autoscaling_v1.Scale", "policy_v1.Eviction", "meta_v1.DeleteOptions"}
+        {kind.model for kind in KINDS if kind.group != GATEWAY_GROUP}
+        | {"autoscaling_v1.Scale", "policy_v1.Eviction", "meta_v1.DeleteOptions"}
     )
     while waiting:
         name = waiting.pop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from segue.release.beside import Beside
 from segue.release.memory import RAMPED
 from segue.release.plan import Plan
-from segue.release.weights import Weights, sentences
+from segue.release.weights import Weights, requests_for, sentences
 
 
 def steps_of(plan: Plan) -> tuple[str, ...]:
@@ -33,6 +33,9 @@ def time_of(plan: Plan) -> str:
             f"{times}until {pods} Ready plus about {low:g} s with traffic; at most {rounds * high:g} s plus the grace"
         )
         return said + (" of each" if rounds > 1 else "")
+    if plan.route:
+        count = requests_for(Weights.of(plan.route))
+        return f"until the new pods are Ready, about {count:,} requests, plus about {low:g} s; no share is given up for time"
     if plan.strategy == "handover":
         return f"until the new pods are Ready; then as long as connections last, at most {plan.policy.cap_s:g} s"
     if plan.strategy == "recreate":

@@ -104,5 +104,10 @@ def sentences(weights: Weights) -> tuple[str, ...]:
     return tuple(found)
 
 
+def requests_for(weights: Weights) -> int:
+    """About how many requests prove all of it."""
+    return sum(needed(share / WHOLE, weights.margin_of(share)) for share in weights.steps)
+
+
 def _time(count: int) -> str:
     return ", ".join(f"{count / rate:,.0f} s at {rate:,} a second" for rate in (10, 1000))
