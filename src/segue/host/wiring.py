@@ -37,6 +37,7 @@ from segue.host.apiserver import serve
 from segue.host.certificates import credentials, kubeconfig
 from segue.host.clock import SystemChance, SystemClock
 from segue.host.custom_metrics import CustomReader
+from segue.host.gateway.runner import GatewayRunner
 from segue.host.isolation import Doorman, Mode
 from segue.host.journal import SqliteJournal
 from segue.host.network.plane import PlaneSettings
@@ -103,6 +104,7 @@ class _Cluster:
         rows, version = self._journal.load()
         self._store.load(rows, version=version)
         self._end = asyncio.Event()
+        self._gateways: GatewayRunner
 
     async def run(self, starter: Starter) -> None:
         """Start everything, say so, wait for the end, take everything down in the opposite order."""
@@ -123,6 +125,14 @@ class _Cluster:
             stack.callback(heart.stop)
             node = self._node(registry, around)
             manager = self._manager(registry)
+            gateways = GatewayRunner(
+                self._store,
+                manager.view,
+                Acting(registry, "segue-gateway"),
+                self._clock,
+                (self._state / "gateways", around.node_ip),
+            )
+            self._gateways = gateways
             api = await self._api(stack, registry, NodeDoor(node), around)
             await node.start()
             heart.start()
@@ -137,6 +147,8 @@ class _Cluster:
             custom = CustomReader(self._store, self._readings.custom)
             custom.start()
             stack.push_async_callback(custom.stop)
+            gateways.start()
+            stack.push_async_callback(gateways.stop)
             self._publish(api, around, starter.started)
             tell(starter.ready_fd)
             await self._end.wait()
@@ -209,6 +221,7 @@ class _Cluster:
             complaint=self._images.complaint,
             token_secret=keys.token_secret.encode(),
             readings=self._readings,
+            route_requests=self._gateways.requests,
         )
         server = ApiServer(registry, self._store, ports)
         socket_ = await self._listen()
