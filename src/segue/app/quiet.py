@@ -163,6 +163,8 @@ class Watch:
         window_s = self._window_s(arrived, rate, asked)
         enough = window_s <= asked.longest_s
         needed_s = max(asked.quiet_s, window_s) if enough else asked.timer_s
+        if not enough and math.isfinite(window_s):
+            needed_s = asked.longest_s
         live = [key for key, known in self.tracked.items() if _is_live(known, now_s, asked)]
         if live or self.nameless or silent_s < asked.quiet_s:
             word = "busy"
@@ -189,7 +191,8 @@ class Watch:
         known = {remote: count for remote, count in self.senders.items() if remote not in self.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())
-        rates = list(still.values())
+        shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
+        rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
         watched_s = max(1.0, min(asked.since_s, self.proved_s) - (self.began_s or 0.0))
         whole = {remote for remote in before if remote in self.ends or remote in self.ends_before}
         rates += [self._own_rate(remote, watched_s) for remote in whole]

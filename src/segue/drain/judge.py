@@ -42,11 +42,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How sure to be. `timer_s` is the propagation time P that stands in for evidence; `cap_s` ends any drain."""
+    """How sure to be. `timer_s` is the propagation time P that stands in for evidence; `cap_s` ends any drain.
+
+    `longest_s` is the longest silence that is waited for as a proof: that of a sender of one request per second is 14 s.
+    A sender that is rarer is given as much, and proves nothing; one too rare to have a rhythm is given P.
+    """
 
     risk: float = 1e-6
     quiet_min_s: float = 2.0
     timer_s: float = 5.0
+    longest_s: float = 15.0
     cap_s: float = 30.0
     young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
     keeps_idle: bool = False  # an open connection is live although nothing moves on it: of a handover
@@ -55,6 +60,7 @@ class Policy:
     def __post_init__(self) -> None:
         assert 0 < self.risk < 1
         assert 0 < self.quiet_min_s <= self.timer_s <= self.cap_s
+        assert self.quiet_min_s <= self.longest_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,8 +285,11 @@ class Watch:
         if math.isinf(window_s) and since_s - self.began_s < siblings_s:
             window_s = siblings_s
         live = self._live(now_s, policy)
-        enough = window_s <= policy.timer_s
+        longest_s = max(policy.timer_s, policy.longest_s)
+        enough = window_s <= longest_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
+        if not enough and math.isfinite(window_s):  # somebody comes now and then: as long as for any other at least
+            needed_s = longest_s
         count = len(live) + self.last.active
         if count or self.nameless or silent_s < policy.quiet_min_s:
             verdict = Verdict.BUSY
@@ -325,7 +334,9 @@ class Watch:
         known = {remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())  # a share is one of all, also of those that have not fallen silent yet
-        rates = list(still.values())
+        # Three that came in half a second say little: who came more slowly before is taken at that.
+        shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
+        rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
         watched_s = max(1.0, min(since_s, self.last.at_s if self.last else since_s) - (self.began_s or 0.0))
         # Of who ends here each connection is seen, so its number is its own. The others are seen in passing: they have
         # shares in what is left, for whoever is seen more often comes more often.
@@ -445,7 +456,7 @@ def ended(evidence: Evidence, *, now_s: float, since_s: float, policy: Policy) -
         over = min(waited_s, evidence.unseen_s) >= policy.timer_s and not evidence.live
         why = f" ({evidence.trouble})" if evidence.trouble else ""
         return Drained(reason="timer", because=f"no evidence to be had{why}; waited {waited_s:.1f} s") if over else None
-    if evidence.verdict is Verdict.UNKNOWN and waited_s >= policy.timer_s and evidence.silent_s >= policy.timer_s:
+    if evidence.verdict is Verdict.UNKNOWN and min(waited_s, evidence.silent_s) >= evidence.needed_s:
         return Drained(reason="timer", because=f"{evidence.because}; waited {waited_s:.1f} s")
     return None
 
