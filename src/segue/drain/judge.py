@@ -1,7 +1,8 @@
 """Whether the world has stopped sending to a pod, judged at the pod: `quiet | busy | not enough evidence`.
 
-A sender with r arrivals per second is silent by chance for t seconds with probability exp(-r t). Quiet means that
-every sender seen lately has been silent for longer than a stated risk allows, and for at least `quiet_min_s`.
+A sender with r arrivals per second is silent by chance for t seconds with probability exp(-r t); where r was counted
+from n arrivals in w seconds, with (w / (w + t))^n. Quiet means that every sender seen lately has been silent for longer
+than a stated risk allows, and for at least `quiet_min_s`.
 
 Rule 1: rates are kept per sender, never pooled: one rare client hides behind a thousand busy ones (C1).
 Rule 2: a connection is live while it owes an answer (C2) or carried bytes within its own window (C3). Idle keep-alive
@@ -44,14 +45,14 @@ class Verdict(StrEnum):
 class Policy:
     """How sure to be. `timer_s` is the propagation time P that stands in for evidence; `cap_s` ends any drain.
 
-    `longest_s` is the longest silence that is waited for as a proof: that of a sender of one request per second is 14 s.
-    A sender that is rarer is given as much, and proves nothing; one too rare to have a rhythm is given P.
+    `longest_s` is the longest silence that is waited for as a proof: of a sender of one request per second it is 16 s.
+    A sender that is rarer is given as much, and proves nothing; one known to be too rare for a rhythm is given P.
     """
 
     risk: float = 1e-6
     quiet_min_s: float = 2.0
     timer_s: float = 5.0
-    longest_s: float = 15.0
+    longest_s: float = 20.0
     cap_s: float = 30.0
     young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
     keeps_idle: bool = False  # an open connection is live although nothing moves on it: of a handover
@@ -288,7 +289,8 @@ class Watch:
         longest_s = max(policy.timer_s, policy.longest_s)
         enough = window_s <= longest_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
-        if not enough and math.isfinite(window_s):  # somebody comes now and then: as long as for any other at least
+        hardly_watched = bool(arrived) and since_s - self.began_s < longest_s  # who came twice may come every second
+        if not enough and (math.isfinite(window_s) or hardly_watched):  # as long as for any other at least
             needed_s = longest_s
         count = len(live) + self.last.active
         if count or self.nameless or silent_s < policy.quiet_min_s:
@@ -349,8 +351,7 @@ class Watch:
         elif not still and not whole:
             # The source is hidden (masqueraded, or too short-lived to be seen): each node may be a sender.
             rates.append(rate / max(1, self.receiver.nodes))
-        slowest = min(rates)
-        return -math.log(policy.risk) / slowest if slowest else math.inf
+        return proving_s(min(rates), total / rate, policy.risk)
 
     def _own_rate(self, remote: str, watched_s: float) -> float:
         """Of a sender whose connections end here; 0 where it came too seldom to have a rhythm."""
@@ -372,6 +373,13 @@ class Watch:
     def served(self) -> list[Connection]:
         """Connections open at the last look, whatever they carry: the fewer, the idler the pod."""
         return self._served(self.last.connections) if self.last else []
+
+
+def proving_s(rate: float, watched_s: float, risk: float) -> float:
+    """How long a sender must be silent so that chance is ruled out. A rate is only known by the arrivals that it was
+    counted from: of few a longer silence is asked than -ln(risk)/rate, which is that of very many."""
+    count = rate * watched_s
+    return watched_s * (risk ** (-1 / count) - 1) if count >= 1 else math.inf
 
 
 def _is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
