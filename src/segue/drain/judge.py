@@ -151,6 +151,7 @@ class Watch:
     nameless: bool = False  # somebody has come since, and nobody has looked who
     others: set[tuple[int, str, int]] = field(default_factory=set)
     counted: int = 0  # arrivals since the last whole look that have only been counted
+    arrived: int = 0  # all arrivals that were seen, probes too, whatever was begun anew meanwhile
     opened_s: float = -math.inf  # when a new connection of the pod's own was last seen
 
     def count(self, count: Count) -> None:
@@ -164,6 +165,7 @@ class Watch:
             came = Arrived(at_s=max(count.at_s, count.read_s), count=count.passive_opens - self.last.passive_opens)
             self.arrivals.append(came)
             self.counted += came.count
+            self.arrived += came.count
         self.nameless = self.nameless or count.passive_opens != self.last.passive_opens
         self.last = replace(self.last, at_s=count.at_s, read_s=count.read_s, passive_opens=count.passive_opens)
 
@@ -183,6 +185,7 @@ class Watch:
         if self.last is not None and sample.passive_opens > self.last.passive_opens + others:
             count = sample.passive_opens - self.last.passive_opens - others
             self.arrivals.append(Arrived(at_s=sample.latest_s, count=count, seen=seen))
+            self.arrived += count
         elif seen and self.arrivals:  # they came with the newest of those that had only been counted, or before it
             self.arrivals[-1] = replace(self.arrivals[-1], seen=seen)
         self.nameless, self.whole_s = False, sample.at_s
