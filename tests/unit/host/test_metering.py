@@ -17,7 +17,9 @@ def metered(name: str, *, live: int | None = 2, app: str = "web", namespace: str
             verdict=Verdict.BUSY, source="exec", silent_s=0.0, needed_s=2.0, live=live, rate=1.5, arrivals=3
         )
     rate = None if live is None else 1.5
-    sight = Sight(pod=name, evidence=evidence, rate=rate, connections=(), peers=(), active=live or 0, arrived=12_345_678)
+    sight = Sight(
+        pod=name, evidence=evidence, rate=rate, connections=(), peers=(), active=live or 0, arrived=12_345_678
+    )
     return Metered.of(pod, sight, 1_800_000_000.0)
 
 
