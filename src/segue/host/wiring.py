@@ -27,11 +27,13 @@ from segue.cluster.dataplane.sync import Rhythm
 from segue.cluster.manager import Manager
 from segue.cluster.manager import Settings as ManagerSettings
 from segue.cluster.metrics.readings import Readings
+from segue.cluster.node.account import Accounts
 from segue.cluster.node.agent import NodeAgent
 from segue.cluster.node.registration import NodeFacts, node_object
 from segue.cluster.node.settings import NodeSettings
 from segue.cluster.registry import Acting, Options, Registry, RegistrySettings
 from segue.cluster.rights.defaults import ensure_default_roles
+from segue.cluster.rights.tokens import Tokens
 from segue.cluster.store import Store, StoreEvent
 from segue.host.apiserver import serve
 from segue.host.certificates import credentials, kubeconfig
@@ -57,6 +59,8 @@ from segue.model.errors import HostError, SegueError
 from segue.model.objects import Obj, Ref
 
 API_PORT = 16443
+INNER_PORT = 6443  # on the node, for pods
+INNER_BACKLOG = 256
 PORT_TRIES, PORT_PAUSE_S = 10, 0.05
 
 
@@ -117,7 +121,10 @@ class _Cluster:
             around = await self._surroundings()
             stack.push_async_callback(around.close)
             registry = Registry(
-                self._store, self._clock, self._chance, RegistrySettings(service_cidr=around.service_cidr)
+                self._store,
+                self._clock,
+                self._chance,
+                RegistrySettings(service_cidr=around.service_cidr, api_endpoint=self._inner_endpoint(around)),
             )
             ensure_default_roles(registry)
             kubelet = Acting(registry, "kubelet")
@@ -195,8 +202,24 @@ class _Cluster:
             recorder=self._timeline,
             clock=self._clock,
             state=self._state / "pods",
+            accounts=self._accounts(registry, around),
         )
         return NodeRunner(agent, self._store, body)
+
+    def _inner_endpoint(self, around: Surroundings) -> tuple[str, int] | None:
+        """Where pods reach the API; nowhere where all that they see is the host's loopback."""
+        return (around.node_ip, INNER_PORT) if self._mode.kind == "namespaces" else None
+
+    def _accounts(self, registry: Registry, around: Surroundings) -> Accounts | None:
+        if self._inner_endpoint(around) is None:
+            return None
+        keys = credentials(self._state, [around.node_ip])
+        tokens = Tokens(keys.token_secret.encode(), self._store)
+
+        def issue(account: Obj, request: Obj) -> Obj:
+            return tokens.issue(account, request, token_id=registry.new_uid(), now_s=registry.now_s())
+
+        return Accounts(ca=keys.ca, issue=issue)
 
     def _manager(self, registry: Registry) -> ManagerRunner:
         settings = ManagerSettings(
@@ -230,7 +253,9 @@ class _Cluster:
         url = f"https://127.0.0.1:{port}"
         write_private(self._state / "kubeconfig", kubeconfig(keys, url))
         write_private(self._state / "kubeconfig.viewer", kubeconfig(keys, url, token=keys.viewer_token))
-        serving = asyncio.create_task(serve(server, door, [socket_], keys.tls, keys.users()), name="api")
+        inner = self._inner_endpoint(around)
+        sockets = [socket_, *([socket.create_server(inner, backlog=INNER_BACKLOG)] if inner else [])]
+        serving = asyncio.create_task(serve(server, door, sockets, keys.tls, keys.users()), name="api")
         serving.add_done_callback(lambda _task: self._end.set())
 
         async def stop() -> None:

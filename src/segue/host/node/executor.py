@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segue.cluster.node import environment
+from segue.cluster.node.account import Accounts, api_env
 from segue.cluster.node.effects import (
     Attached,
     AttachFailed,
@@ -66,6 +67,7 @@ class Where:
     node_ip: str
     state: Path
     lookup: Lookup
+    accounts: Accounts | None = None  # whose tokens pods get
 
 
 class Executor:
@@ -74,7 +76,7 @@ class Executor:
     def __init__(
         self, where: Where, network: PodNetwork, clock: Clock, tell: Callable[[int, Result, bool], None]
     ) -> None:
-        self.files = PodFiles(where.state, where.lookup)
+        self.files = PodFiles(where.state, where.lookup, where.accounts)
         self.containers: dict[str, Running] = {}  # by container id
         self.processes = Processes(clock)
         self._where = where
@@ -180,7 +182,8 @@ class Executor:
         return command
 
     def _place(self, ip: str) -> environment.Place:
-        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip)
+        api = tuple(api_env(self._where.lookup).items())
+        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip, api=api)
 
     async def _run(self, effect: StartContainer, command: environment.Command, place: Attachment) -> Running:
         isolated = place.netns_fd is not None

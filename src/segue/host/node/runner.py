@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
+from segue.cluster.node.account import Accounts
 from segue.cluster.node.agent import NodeAgent
 from segue.cluster.node.effects import (
     AttachNetwork,
@@ -71,6 +72,7 @@ class NodeBody:
     recorder: Recorder
     clock: Clock
     state: Path  # its own directory: each pod's files and logs go into one below it
+    accounts: Accounts | None = None  # whose tokens pods get
 
 
 class NodeRunner:
@@ -80,7 +82,13 @@ class NodeRunner:
         self.agent = agent
         self.store = store
         self.body = body
-        where = Where(node_name=agent.node_name, node_ip=agent.settings.node_ip, state=body.state, lookup=store.get)
+        where = Where(
+            node_name=agent.node_name,
+            node_ip=agent.settings.node_ip,
+            state=body.state,
+            lookup=store.get,
+            accounts=body.accounts,
+        )
         self.executor = Executor(where, body.network, body.clock, self._told)
         self._listeners = Listeners(body.network, body.recorder, body.clock)
         self._sayings: deque[Say] = deque()
