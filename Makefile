@@ -38,7 +38,7 @@ check: $(STAMP)  ## format, lint, import contracts, types, pure tests
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests -m "not live and not full" -n 2
+	$(BIN)/pytest -q tests -m "not live and not full and not long" -n 2
 
 format: $(STAMP) ## rewrite in the house format
 	$(BIN)/ruff format .

@@ -29,6 +29,9 @@ Results go to stdout, progress and errors to stderr. Colours show on terminals o
 | `plan` | see [plan](plan.md) |
 | `release`, `undo`, `scale`, `abort`, `drill` | see [receipt](receipt.md); a release that stopped prints its receipt, too |
 | `load` | see [load](load.md) |
+| `receipt show` | the receipt |
+| `receipt list` | a list: `name`, `when`, `end`, `pods`, `lost`, `said`, `file` |
+| `receipt verify` | `title`, `record`, `requests`, `happenings`, `actions`, `pods`, `differences`; of several workloads a list |
 | `status` | a list, or with a name one: `deployment`, `replicas`, `ready`, `version`, `release`, `drivenBy`, `since`, `versions`, `services` |
 | `history` | a list: `revision`, `version`, `replicas`, `current`, `images`, `cause` |
 | `traffic` | see [evidence](evidence.md); with `--watch` one line of JSON per look |

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +13,12 @@ from segue.app.quiet import Asked
 from segue.app.quiet import Watch as Light
 from segue.app.sockets import STATES, Key, Row
 from segue.drain.judge import Policy, Receiver, Watch
-from segue.drain.samples import Connection, Sample
+from segue.drain.samples import Connection, Count, Sample
 
 NODE = "10.0.0.1"
 REMOTES = (*("10.0.0.7",) * 4, "10.0.0.8", NODE, "127.0.0.1")
 PORTS = (80, 80, 80, 9000)  # the last one is served to nobody
+LISTENING = {80, 9000}
 PERIODS_S = (3.0, 10.0)
 
 
@@ -80,7 +81,12 @@ class World:
         self.ended |= {proc_of(one) for one in self.gone}
         found = tuple(connection(row, one) for row, one in zip(self.rows(), self.open, strict=True))
         return Sample(
-            at_s=self.now_s, passive_opens=self.opens, connections=found, source="x", closed=frozenset(self.ended)
+            at_s=self.now_s,
+            passive_opens=self.opens,
+            connections=found,
+            source="x",
+            closed=frozenset(self.ended),
+            listening=frozenset(LISTENING),
         )
 
 
@@ -94,13 +100,14 @@ def proc_of(one: Conn) -> str:
     return f"00000000:{one.port:04X} {raw}:{one.remote_port:04X}"
 
 
+KINDS = ("come", "come", "come and go", "late", "ask", "answer", "close", "half", "hidden", "probe", "ping", "turned")
 HAPPENING = st.tuples(
-    st.sampled_from(("come", "come", "come and go", "late", "ask", "answer", "close", "half", "hidden", "probe")),
+    st.sampled_from(KINDS),
     st.sampled_from(REMOTES),
     st.sampled_from(PORTS),
     st.integers(0, 30),
 )
-TICK = st.tuples(st.sampled_from((0.1, 0.5, 2.0, 5.0)), st.lists(HAPPENING, max_size=6))
+TICK = st.tuples(st.sampled_from((0.1, 0.5, 2.0, 5.0)), st.lists(HAPPENING, max_size=6), st.sampled_from((0, 0, 1)))
 
 
 def happen(world: World, kind: str, remote: str, port: int, which: int) -> None:
@@ -117,6 +124,10 @@ def happen(world: World, kind: str, remote: str, port: int, which: int) -> None:
             world.gone.append(made)
         case "hidden":  # counted, and seen by nobody
             world.opens += 1
+        case "turned":  # within the pod, and its client closes first: what stays is the client's end
+            made = world.come("127.0.0.1", 9000)
+            world.open.remove(made)
+            world.gone.append(replace(made, port=made.remote_port, remote_port=made.port))
         case "probe":
             world.open.remove(world.come(NODE, 80))
         case "ask" if one is not None:
@@ -125,6 +136,9 @@ def happen(world: World, kind: str, remote: str, port: int, which: int) -> None:
         case "answer" if one is not None:
             one.sent += 100
             one.out_s = world.now_s
+        case "ping" if one is not None:
+            one.received, one.sent = one.received + 17, one.sent + 17
+            one.in_s = one.out_s = world.now_s
         case "half" if one is not None:
             one.state = (8, 3, 4)[which % 3]
         case "close" if one is not None:
@@ -142,7 +156,7 @@ def happen(world: World, kind: str, remote: str, port: int, which: int) -> None:
     periods=st.sampled_from(((), PERIODS_S)),
 )
 def test_the_agent_judges_as_segue_does(
-    ticks: list[tuple[float, list[tuple[str, str, int, int]]]],
+    ticks: list[tuple[float, list[tuple[str, str, int, int]], int]],
     bytes_seen: bool,
     switch: int,
     periods: tuple[float, ...],
@@ -151,16 +165,20 @@ def test_the_agent_judges_as_segue_does(
     receiver = Receiver(ports=frozenset({80}), probe_periods_s=periods, node_addresses=frozenset({NODE}))
     full, light = Watch(receiver=receiver), Light({NODE}, list(periods))
     since_s = 0.0
-    for number, (step_s, happenings) in enumerate(ticks):
+    for number, (step_s, happenings, only_counted) in enumerate(ticks):
         world.now_s += step_s
         if number == min(switch, len(ticks) - 1):
             since_s = world.now_s
         for happening in happenings:
             happen(world, *happening)
-        gone = [key_of(one) for one in world.gone]
-        light.note(world.now_s, world.opens, world.rows(), gone, {80})
-        full.note(world.sample())
-        world.gone.clear()
+        if only_counted and number:
+            light.count(world.now_s, world.opens)
+            full.count(Count(at_s=world.now_s, read_s=world.now_s, passive_opens=world.opens))
+        else:
+            gone = [key_of(one) for one in world.gone]
+            light.note(world.now_s, world.opens, world.rows(), gone, ({80}, LISTENING))
+            full.note(world.sample())
+            world.gone.clear()
         if not since_s:
             continue
         asked = Asked(since_s, {"cap_s": "30", "timer_s": "5", "longest_s": "5"})

@@ -231,6 +231,7 @@ def test_the_facts_of_both_versions_are_told() -> None:
 @pytest.mark.parametrize(
     "approach", [pytest.param(CANARY, id="canary", marks=pytest.mark.full), pytest.param(BLUE_GREEN, id="blue-green")]
 )
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_ends_the_same(approach: Approach, bad_rate: float) -> None:
     whole = Trial(approach, Flows(good_rate=15.0, bad_rate=bad_rate))
     whole.release()

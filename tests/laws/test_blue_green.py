@@ -170,6 +170,7 @@ def test_old_pods_stand_by_and_an_abort_goes_back_at_once() -> None:
 @pytest.mark.parametrize(
     "approach", [pytest.param(HELD, id="held"), pytest.param(TRIED, id="tried", marks=pytest.mark.full)]
 )
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_ends_the_same(approach: Approach) -> None:
     whole = Trial(approach)
     whole.release()
@@ -190,6 +191,7 @@ def test_from_every_crash_point_the_same_command_ends_the_same(approach: Approac
         assert end_state(trial.world) == end_state(whole.world), f"killed before write {kill_at}"
 
 
+@pytest.mark.long
 def test_from_every_crash_point_a_failing_check_takes_all_back() -> None:
     whole = Trial(TRIED)
     before = end_state(whole.world)

@@ -180,6 +180,7 @@ def writes_of(tag: str) -> int:
 
 
 @pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.full), pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.long
 def test_killed_before_any_write_the_same_command_ends_the_same(part: int) -> None:
     writes = writes_of("v2")
     assert writes > 30

@@ -85,6 +85,7 @@ def test_each_old_pod_ends_when_its_last_connection_has_ended() -> None:
     trial.check()
 
 
+@pytest.mark.long
 def test_the_pin_is_off_and_history_is_native_while_connections_last() -> None:
     trial = Trial()
     trial.world.held = dict.fromkeys(trial.old, 1)
@@ -105,6 +106,7 @@ def test_the_pin_is_off_and_history_is_native_while_connections_last() -> None:
     trial.check()
 
 
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_ends_the_same() -> None:
     whole = Trial()
     whole.release()
@@ -120,6 +122,7 @@ def test_from_every_crash_point_the_same_command_ends_the_same() -> None:
         assert end_state(trial.world) == end_state(whole.world), f"killed before write {kill_at}"
 
 
+@pytest.mark.long
 def test_gone_on_with_from_another_shell_it_keeps_idle_connections_as_long_as_it_promised() -> None:
     """Who resumes or promotes has not said what counts as live; who began the handover had."""
     trial = Trial(bounds=DIED)
@@ -206,6 +209,7 @@ def test_recreate_ends_all_old_pods_first_and_says_so() -> None:
     assert check_traces(seen(trial.world), trial.world.leases()) == []
 
 
+@pytest.mark.long
 def test_recreate_goes_on_and_back_from_every_crash_point() -> None:
     whole = Trial(Approach(strategy="recreate"), Bounds(floor=0, ceiling=3))
     before = end_state(whole.world)

@@ -111,6 +111,7 @@ def test_never_more_than_one_pod_is_away_and_nothing_is_lost(row: str) -> None:
     "kind", ["release", "abort", *(pytest.param(one, marks=pytest.mark.full) for one in ("undo", "restart"))]
 )
 @pytest.mark.parametrize("row", ["stateful", "daemon", "surge"])
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_reaches_the_same_end(row: str, kind: str) -> None:
     _, _, writes = run(row, kind, None)
     assert writes > 4

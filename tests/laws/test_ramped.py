@@ -123,6 +123,7 @@ def test_a_ramped_release_keeps_its_floor_and_its_ceiling(case: Case) -> None:
 
 
 @ENUMERATED
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_ends_the_same(case: Case) -> None:
     whole = Trial(case)
     whole.release()
@@ -139,6 +140,7 @@ def test_from_every_crash_point_the_same_command_ends_the_same(case: Case) -> No
 
 
 @ENUMERATED
+@pytest.mark.long
 def test_from_every_crash_point_it_can_be_taken_back(case: Case) -> None:
     whole = Trial(case)
     before = end_state(whole.world)

@@ -139,6 +139,7 @@ def test_a_command_loses_nothing_and_leaves_no_trace(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["release", "scale", "abort", pytest.param("undo", marks=pytest.mark.full)])
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_reaches_the_same_end(kind: str) -> None:
     whole, _, writes = run(kind, None)
     assert writes > 3
@@ -197,6 +198,7 @@ def retired(kill_at: int | None, *, then: str = "retire") -> tuple[World, Judge,
 
 
 @pytest.mark.parametrize("then", ["retire", "abort"])
+@pytest.mark.long
 def test_a_retired_pod_is_replaced_from_every_crash_point(then: str) -> None:
     _, _, writes = retired(None)
     assert writes > 3

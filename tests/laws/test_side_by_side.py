@@ -196,6 +196,7 @@ def test_a_release_side_by_side_keeps_the_laws(name: str, later: bool) -> None:
 
 @LATER
 @ENUMERATED
+@pytest.mark.long
 def test_from_every_crash_point_the_same_command_ends_the_same(name: str, later: bool) -> None:
     whole = Trial(ENDS[name][0], later=later)
     whole.release()
@@ -213,6 +214,7 @@ def test_from_every_crash_point_the_same_command_ends_the_same(name: str, later:
 
 @LATER
 @ENUMERATED
+@pytest.mark.long
 def test_an_abort_goes_back_from_every_write(name: str, later: bool) -> None:
     whole = Trial(ENDS[name][0], later=later)
     before, selector = whole.sizes(), whole.selector()
@@ -428,6 +430,7 @@ def undone(later: bool, kill_at: int | None = None) -> Trial:
 
 
 @LATER
+@pytest.mark.long
 def test_an_undo_switches_back_from_every_crash_point(later: bool) -> None:
     old = "test-v1" if later else "test"
     whole = undone(later)

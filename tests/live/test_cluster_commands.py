@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -139,7 +140,9 @@ def test_two_clusters_live_side_by_side(home: Home) -> None:
 
 
 def test_what_a_crash_left_does_not_stand_in_the_way(home: Home) -> None:
-    before = home.told("up")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]  # the usual one another cluster may take in between
+    before = home.told("up", "--port", str(port))
     os.kill(before["pid"], signal.SIGKILL)
     after = home.told("up")
 

@@ -6,8 +6,8 @@
     GET /metrics           the same as Prometheus text
     GET /healthz           200
 
-It serves on $SEGUE_PORT (9741) and on the abstract Unix socket `segue-agent`, which all containers of the pod see.
-`agent.py look` answers each line of its standard input (`whole` or `count`) with one sample: segue asks by exec.
+It serves on $SEGUE_PORT (9741) and on the abstract Unix socket `segue-agent` + $POD_IP, which all containers of the pod
+see, and where `segue` asks by exec.
 
 Rule 1: the standard library's light modules alone, unprivileged: it runs beside anything.
 Rule 2: what cannot be seen never ends a wait early: sock_diag, else /proc/net, else time.
@@ -42,7 +42,6 @@ from .sockets import STATES, Diag, Proc, Row, address_of, passive_opens  # noqa:
 
 PORT = 9741
 UNIX = "\0segue-agent"  # pods that share a network are told apart by $POD_IP
-MARK = "segue-whole"
 IDLE_EVERY_S = 2.0
 IDLE_EVERY_MAX_S = 30.0  # two looks into each TIME_WAIT
 IDLE_SHARE = 0.005  # of a core, for looks while nobody waits
@@ -66,6 +65,7 @@ class Looks:
         self.own = 0  # connections that this program has accepted
         self.given = {int(port) for port in settings.get("SEGUE_PORTS", "").split(",") if port}
         self.ports = self.given
+        self.listening: set[int] = set()
         pod_ip = settings.get("POD_IP") or ""
         node = {settings.get("HOST_IP") or "", pod_ip.rpartition(".")[0] + ".1"}  # the usual bridge address
         periods_s = [float(period) for period in settings.get("SEGUE_PROBES", "").split(",") if period]
@@ -77,35 +77,55 @@ class Looks:
         self.open_now = 0
         self.closed_at_s = 0.0
         # Within what a rhythm may be off by, see quiet.without_probes
-        self.count_every_s = max(0.1, min(0.5, 0.15 * min(periods_s))) if periods_s else math.inf
+        self.count_every_s = max(0.1, 0.7 * min(1.0, 0.3 * min(periods_s))) if periods_s else math.inf
 
-    def take(self) -> None:
-        """Look once; what fails falls back by one source and is tried again with the next look."""
-        began_s = time.monotonic()
+    def take(self, waits: bool) -> None:
+        """Look once, or only count while nobody waits and nobody is there.
+
+        What fails falls back by one source, and is tried again with the next look.
+        """
+        # Of its own time, not the clock's: where a limit or neighbours slow it down it must not look less often
+        spent_s, now_s = time.process_time(), time.monotonic()
         try:
-            self._look(began_s)
+            if waits or not self._nobody_came(now_s):
+                self._look(now_s)
             self.trouble = ""
         except (OSError, ValueError, AttributeError, IndexError) as error:
             self._say(f"cannot look by {self.source.name if self.source else 'anything'}: {error}")
-            self.source = Proc() if isinstance(self.source, Diag) else None
-        self.cost_s = time.monotonic() - began_s
+            if isinstance(self.source, Diag):
+                self.source.close()
+                self.source = Proc()
+            else:
+                self.source = None
+        self.cost_s = time.process_time() - spent_s
         self.count += 1
+
+    def _nobody_came(self, at_s: float) -> bool:
+        """Whether there is nothing to look for: the kernel walks all of its table for each look."""
+        if self.watch.began_s is None or self.watch.tracked or self._count() != self.opens:
+            return False
+        self.watch.note(at_s, self.opens, [], [], (self.ports, self.listening))
+        return True
 
     def _look(self, at_s: float) -> None:
         source = self.source = self.source or _best()
-        self.ports = self.given or source.listening() - {self.own_port}
+        listeners = [one for one in source.listeners() if one[0] != self.own_port]
+        self.listening = {port for port, _ in listeners}
+        self.ports = self.given or {port for port, reachable in listeners if reachable}
         ended = source.closed()
         since_s, self.closed_at_s = at_s - self.closed_at_s, at_s
         # Who came first: the count is read last, so all that it counts and that lives is among the rows
         rows = source.rows()
         self.opens = self._count()
         fresh = [key for key, for_s in ended if for_s <= since_s]
-        self.watch.note(at_s, self.opens, rows, fresh, self.ports)
+        self.watch.note(at_s, self.opens, rows, fresh, (self.ports, self.listening))
         self.open_now = len(self.watch.tracked)
 
     def _count(self) -> int:
         """Arrivals but for its own: counted and accepted in one moment, in which none came."""
         count = passive_opens()
+        if count - self.own == self.opens:
+            return self.opens
         for _ in range(COUNTS_MAX):
             self.accept_own()
             count, before = passive_opens(), count
@@ -116,8 +136,7 @@ class Looks:
     def take_count(self) -> None:
         """Only count: without a name for who came, but at the right time, so that probes show their rhythm."""
         try:
-            self.opens = self._count()
-            self.watch.count(time.monotonic(), self.opens)
+            self.watch.count(time.monotonic(), self._count())
         except (OSError, ValueError) as error:
             self._say(f"cannot count: {error}")
 
@@ -127,7 +146,7 @@ class Looks:
         rows = source.rows() if who else []
         told: dict[str, object] = {"passiveOpens": self._count(), "source": source.name}
         if who:
-            told["listening"] = sorted(source.listening() - {self.own_port})
+            told["listening"] = sorted({port for port, _ in source.listeners()} - {self.own_port})
             own = self.own_port.to_bytes(2, "big")
             told["connections"] = [_told(row) for row in rows if row[0][:2] != own]
         return told
@@ -150,10 +169,14 @@ def _best() -> Diag | Proc:
     """sock_diag where the kernel and the runtime let us; OSError where there is nothing."""
     try:
         made = Diag()
-        made.rows()
-        return made
     except OSError:
         return Proc()
+    try:
+        made.rows()
+    except OSError:
+        made.close()
+        return Proc()
+    return made
 
 
 def _told(row: Row) -> dict[str, object]:
@@ -246,7 +269,7 @@ class Door:
 
     def _look(self) -> None:
         """Look, answer those who wait for quiet, drop who says nothing."""
-        self.looks.take()
+        self.looks.take(any(client.asked for client in self.clients.values()))
         now_s = time.monotonic()
         for client in list(self.clients.values()):
             if client.asked is None and now_s - client.came_s > CLIENT_S:
@@ -393,31 +416,14 @@ def metrics(looks: Looks) -> str:
     )
 
 
-def look() -> int:
-    """Answer each line of standard input with a sample of the agent's, until it ends."""
-    for line in sys.stdin:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as way:
-            way.settimeout(5.0)
-            way.connect(UNIX + os.environ.get("POD_IP", ""))
-            way.sendall(b"GET /sample?who=%d HTTP/1.1\r\n\r\n" % (line.strip() != "count"))
-            pieces = []
-            while piece := way.recv(1 << 16):
-                pieces.append(piece)
-        sys.stdout.write(b"".join(pieces).partition(b"\r\n\r\n")[2].decode() + MARK + "\n")
-        sys.stdout.flush()
-    return 0
-
-
 def say(text: str) -> None:
     """One line of the log."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def main(argv: list[str]) -> int:
-    """Serve until SIGTERM, or `look`; the exit code."""
-    if argv == ["look"]:
-        return look()
+def main() -> int:
+    """Serve until SIGTERM; the exit code."""
     settings = dict(os.environ)
     try:
         looks = Looks(settings)
@@ -431,4 +437,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -12,10 +12,13 @@ from collections import deque
 from .sockets import Key, Row, address_of, is_loopback
 
 LOOK_BACK_S = 60.0
+TIME_WAIT_S = 60.0
 SAMPLES_FOR_A_RATE = 3
+PING_BYTES, PING_PAUSE_S = {17, 17 + 22, 17 + 29}, 5.0
 _ESTABLISHED, _CLOSE_WAIT = 1, 8
 _SYN_RECV = {3, 12}
 
+Ports = tuple[set[int], set[int]]  # those that count, all that accept
 Arrived = tuple[float, int, dict[str, int]]  # when, how many, those of them that were seen, by sender
 
 
@@ -63,52 +66,85 @@ class Watch:
         self.opens = 0
         self.arrivals: deque[Arrived] = deque()
         self.senders: dict[str, int] = {}
-        # key: [when it was first active, last, its longest gap, bytes (-1: unknown), state, owes an answer]
+        self.ends: dict[str, int] = {}
+        self.ends_before: dict[str, int] = {}
+        self.others: set[Key] = set()
+        self.nameless = False
+        self.counted = 0
+        self.proved_s = 0.0  # up to when nobody can have come unseen
+        # key: [when it was first active, last, its longest gap, received (-1: unknown), sent, state, owes an answer]
         self.tracked: dict[Key, list[float]] = {}
+        self.met: dict[Key, list[float]] = {}  # those of the look before
 
-    def note(self, at_s: float, opens: int, rows: list[Row], closed: list[Key], ports: set[int]) -> None:
+    def note(self, at_s: float, opens: int, rows: list[Row], closed: list[Key], ports: Ports) -> None:
         """Take one look in; `closed` are those that ended since the last one."""
+        served, listening = ({port.to_bytes(2, "big") for port in each} for each in ports)
+        others = max(0, self._others([row[0] for row in rows] + closed, served, listening) - self.counted)
+        fresh = self._track(at_s, rows, served)
+        for key in closed:
+            if key[:2] in served and key not in self.met and not is_loopback(key[4:]):
+                self._met(key, fresh)
+                ends = self.ends_before if self.began_s is None else self.ends
+                remote = address_of(key)
+                ends[remote] = ends.get(remote, 0) + 1
+        if self.began_s is None:
+            self.began_s = at_s
+        elif opens > self.opens + others:
+            self.arrivals.append((at_s, opens - self.opens - others, fresh))
+        elif fresh and self.arrivals:
+            self.arrivals[-1] = (*self.arrivals[-1][:2], fresh)
+        self.nameless, self.counted = False, 0
+        self.opens, self.looked_s, self.proved_s = max(opens, self.opens), at_s, at_s
+        while self.arrivals and self.arrivals[0][0] < at_s - LOOK_BACK_S:
+            self.arrivals.popleft()
+
+    def _others(self, keys: list[Key], served: set[bytes], listening: set[bytes]) -> int:
+        """How many new connections are nobody's business: within the pod, or to ports that do not count (C5)."""
+        accepted = set()
+        for key in keys:
+            inside = is_loopback(key[4:])
+            if (key[:2] not in served or inside) and (key[:2] in listening or (inside and key[2:4] in listening)):
+                accepted.add(min(key[:2], key[2:4]) + max(key[:2], key[2:4]) + key[4:] if inside else key)
+        fresh = len(accepted - self.others)
+        self.others = accepted
+        return fresh if self.began_s is not None else 0
+
+    def _track(self, at_s: float, rows: list[Row], served: set[bytes]) -> dict[str, int]:
+        """Follow each connection; the new ones by sender."""
         fresh: dict[str, int] = {}
         tracked = self.tracked
-        served = {port.to_bytes(2, "big") for port in ports}
         present: dict[Key, list[float]] = {}
         for key, state, received, sent, in_ms, out_ms in rows:
             if key[:2] not in served:
                 continue
             known = tracked.get(key)
-            carried = received + sent if received >= 0 else -1
             if known is None:
                 if is_loopback(key[4:]):
                     continue
                 self._met(key, fresh)
                 moved_s = at_s - (min(in_ms, out_ms) / 1000 if received >= 0 else 0.0)
-                known = [moved_s, moved_s, 0.0, carried, state, 0]
-            elif carried != known[3]:
-                moved_s = max(known[1], at_s - min(in_ms, out_ms) / 1000)
-                known[2] = max(known[2], moved_s - known[1])
-                known[1], known[3] = moved_s, carried
-            known[4] = state
-            known[5] = received > 0 and (not sent or in_ms < out_ms)
+                known = [moved_s, moved_s, 0.0, received, sent, state, 0]
+            elif received + sent != known[3] + known[4]:
+                if not _is_ping(known, received, sent, at_s):
+                    moved_s = max(known[1], at_s - min(in_ms, out_ms) / 1000)
+                    known[2] = max(known[2], moved_s - known[1])
+                    known[1] = moved_s
+                known[3], known[4] = received, sent
+            known[5] = state
+            known[6] = received > 0 and (not sent or in_ms < out_ms)
             present[key] = known
-        for key in closed:
-            if key[:2] in served and key not in tracked and not is_loopback(key[4:]):
-                self._met(key, fresh)
-        self.tracked = present
-        if self.began_s is None:
-            self.began_s = at_s
-        elif opens > self.opens:
-            self.arrivals.append((at_s, opens - self.opens, fresh))
-        elif fresh and self.arrivals:
-            self.arrivals[-1] = (*self.arrivals[-1][:2], fresh)
-        self.opens, self.looked_s = max(opens, self.opens), at_s
-        while self.arrivals and self.arrivals[0][0] < at_s - LOOK_BACK_S:
-            self.arrivals.popleft()
+        self.met, self.tracked = tracked, present
+        return fresh
 
     def count(self, at_s: float, opens: int) -> None:
         """Take in that so many have come by now; who they are, the next look tells."""
-        if opens > self.opens and self.began_s is not None:
+        if self.began_s is None:
+            return
+        if opens > self.opens:
             self.arrivals.append((at_s, opens - self.opens, {}))
-            self.opens = opens
+            self.counted += opens - self.opens
+            self.opens, self.nameless = opens, True
+        self.proved_s = at_s
 
     def _met(self, key: Key, fresh: dict[str, int]) -> None:
         remote = address_of(key)
@@ -122,13 +158,13 @@ class Watch:
             return Verdict("not enough evidence", 0.0, asked.timer_s, 0.0, [])
         arrived = without_probes(list(self.arrivals), self.probe_periods_s)
         last_s = max((row[0] for row in arrived), default=self.began_s)
-        silent_s = max(0.0, min(now_s, self.looked_s) - max(last_s, asked.since_s, self.began_s))
+        silent_s = max(0.0, min(now_s, self.proved_s) - max(last_s, asked.since_s, self.began_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, asked)
         enough = window_s <= asked.longest_s
         needed_s = max(asked.quiet_s, window_s) if enough else asked.timer_s
         live = [key for key, known in self.tracked.items() if _is_live(known, now_s, asked)]
-        if live or silent_s < asked.quiet_s:
+        if live or self.nameless or silent_s < asked.quiet_s:
             word = "busy"
         elif not enough:
             word = "not enough evidence"
@@ -151,31 +187,47 @@ class Watch:
         total = sum(row[1] for row in arrived)
         still = _still_sending(arrived, asked.since_s)
         known = {remote: count for remote, count in self.senders.items() if remote not in self.node_addresses}
-        before = [count for remote, count in known.items() if remote not in still]
+        before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())
         rates = list(still.values())
-        if before:
-            share = min(before) / seen
+        watched_s = max(1.0, min(asked.since_s, self.proved_s) - (self.began_s or 0.0))
+        whole = {remote for remote in before if remote in self.ends or remote in self.ends_before}
+        rates += [self._own_rate(remote, watched_s) for remote in whole]
+        passing = [count for remote, count in before.items() if remote not in whole]
+        if passing:
+            share = min(passing) / seen
             rates.append(rate * share if share * total >= SAMPLES_FOR_A_RATE else 0.0)
-        elif not still:
+        elif not still and not whole:
             rates.append(rate)
         slowest = min(rates)
         return -math.log(asked.risk) / slowest if slowest else math.inf
 
+    def _own_rate(self, remote: str, watched_s: float) -> float:
+        ends, before = self.ends.get(remote, 0), self.ends_before.get(remote, 0)
+        if ends >= SAMPLES_FOR_A_RATE:
+            return ends / watched_s
+        return (ends + before) / (watched_s + TIME_WAIT_S) if ends + before >= SAMPLES_FOR_A_RATE else 0.0
+
+
+def _is_ping(known: list[float], received: int, sent: int, at_s: float) -> bool:
+    if received < 0 or known[3] < 0 or at_s - known[1] < PING_PAUSE_S:
+        return False
+    return received - known[3] == sent - known[4] and received - known[3] in PING_BYTES
+
 
 def _is_live(known: list[float], now_s: float, asked: Asked) -> bool:
-    seen_s, moved_s, gap_s, carried, state, owes = known
+    seen_s, moved_s, gap_s, received, sent, state, owes = known
     if state in _SYN_RECV:
         return True
     if state not in {_ESTABLISHED, _CLOSE_WAIT}:
         return False
-    if carried < 0:
+    if received < 0:
         return state == _ESTABLISHED
     if owes:
         return True
     if state == _CLOSE_WAIT:
         return False
-    if now_s - seen_s < asked.young_s and carried:
+    if now_s - seen_s < asked.young_s and received + sent:
         return True
     return now_s - moved_s < max(asked.quiet_s, 2 * gap_s)
 

@@ -6,6 +6,7 @@ Rule 2: the standard library's light modules alone; it needs no privilege.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import sys
@@ -54,8 +55,12 @@ def address_of(key: Key) -> str:
 
 def passive_opens() -> int:
     """Connections that listeners of this network have been given so far."""
-    with open("/proc/net/snmp", "rb") as file:  # noqa: PTH123 - pathlib costs a megabyte
-        names, values = [line.split() for line in file if line.startswith(b"Tcp:")]
+    fd = os.open("/proc/net/snmp", os.O_RDONLY)  # not open(): this is asked several times a second
+    try:
+        text = os.read(fd, 1 << 14)
+    finally:
+        os.close(fd)
+    names, values = [line.split() for line in text.splitlines() if line.startswith(b"Tcp:")]
     return int(values[names.index(b"PassiveOpens")])
 
 
@@ -69,6 +74,10 @@ class Diag:
         self._socket.settimeout(5.0)
         self._structs: dict[str, struct.Struct] = {}
         self._number = 0
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._socket.close()
 
     def rows(self) -> list[Row]:
         """Every connection that has not ended."""
@@ -86,14 +95,13 @@ class Diag:
             for row in datagram
         ]
 
-    def listening(self) -> set[int]:
-        """Ports that can be reached from outside the pod."""
-        return {
-            int.from_bytes(row[4][:2], "big")
+    def listeners(self) -> list[tuple[int, bool]]:
+        """Ports that are listened on, and whether they can be reached from outside the pod."""
+        return [
+            (int.from_bytes(row[4][:2], "big"), not is_loopback(row[5]))
             for datagram in self._datagrams(1 << _LISTEN, info=False)
             for row in datagram
-            if not is_loopback(row[5])
-        }
+        ]
 
     def _datagrams(self, states: int, *, info: bool) -> Iterator[list[_Answer]]:
         """The answers to one question, datagram by datagram."""
@@ -150,6 +158,9 @@ class Proc:
 
     name = "/proc/net"
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def _lines(self) -> list[list[str]]:
         lines: list[list[str]] = []
         for name in ("tcp", "tcp6"):
@@ -170,10 +181,10 @@ class Proc:
         left = [(fields, int(fields[5].partition(":")[2], 16)) for fields in self._lines() if fields[3] == "06"]
         return [(_proc_key(fields), CLOSED_FOR_S - ticks / 100) for fields, ticks in left]
 
-    def listening(self) -> set[int]:
-        """Ports that can be reached from outside the pod."""
+    def listeners(self) -> list[tuple[int, bool]]:
+        """Ports that are listened on, and whether they can be reached from outside the pod."""
         rows = [fields[1].split(":") for fields in self._lines() if fields[3] == "0A"]
-        return {int(port, 16) for address, port in rows if not is_loopback(_raw(address))}
+        return [(int(port, 16), not is_loopback(_raw(address))) for address, port in rows]
 
 
 def _raw(text: str) -> bytes:

@@ -128,7 +128,7 @@ class Supervisor:
         if leaving or now_s - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = now_s
             self._answer_all()  # connections of our own are known before they are counted
-            self._looks.take()
+            self._looks.take(leaving)
         if not self._worker.rounds:
             return
         seen = Seen(

@@ -63,6 +63,10 @@ class Manner:
         bool, Parameter(negative="", help="all Deployments of the manifest behind one barrier: all switch, or none")
     ] = False
 
+    force: Annotated[
+        bool, Parameter(negative="", help="also where somebody else applies the template (a GitOps controller, say)")
+    ] = False
+
     def approach(self, *, no_wait: bool = False) -> Approach:
         """What was asked for. UsageError where it does not fit together."""
         stops = tuple(one.strip() for said in self.stop or () for one in said.split(","))
@@ -98,6 +102,7 @@ class Manner:
             keep_s=self.keep_old,
             pins_config=self.pin_config,
             together=self.together,
+            forces=self.force,
         )
 
     def _fits(self, given: dict[str, bool], strategies: Container[str | None], names: str) -> None:

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
 from segue.cli.documents import read_documents
-from segue.cli.files import check_writable
+from segue.cli.files import check_writable, write_whole
 from segue.cli.load import checked_path, checked_rate, seconds_from
 from segue.cli.output import Output, coloured, emit, note, say
 from segue.drill.experiments import EXPERIMENTS, Ask, Experiment, experiment
@@ -22,11 +21,14 @@ from segue.host.client import KubeClient, find_config
 from segue.host.drilling import Drilling, Performed, Site, service_for
 from segue.host.loading import client_prefix
 from segue.host.performing import run_flow
+from segue.host.receipts import keep
 from segue.host.state import must_run, named, state_dir
 from segue.load.plan import Mode
 from segue.model.errors import ClusterUnreachable, Lost, ManifestError, Place, SegueError, UsageError
 from segue.model.manifest import Document
 from segue.model.objects import Obj, name_of, namespace_of
+from segue.report.junit import Claim, suite_of
+from segue.report.junit import junit as write_junit
 from segue.report.page import Story, page
 from segue.report.terminal import Screen, lines_of
 
@@ -47,6 +49,7 @@ def drill(  # noqa: PLR0913 - one parameter per option
     slow: Annotated[int, Parameter(help="so many requests to /slow besides")] = 0,
     segue: Annotated[bool, Parameter(help="let segue do it (undo, scale), and expect no loss", negative="")] = False,
     report: Annotated[Path | None, Parameter(help="where the HTML report goes; the receipt goes beside it")] = None,
+    junit: Annotated[Path | None, Parameter(metavar="FILE", help="write the verdict as JUnit XML, for CI")] = None,
     cluster: Annotated[str, Parameter(help="which embedded cluster, where there are several")] = "default",
     output: Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")] = Output.TABLE,
 ) -> int:
@@ -73,7 +76,7 @@ def drill(  # noqa: PLR0913 - one parameter per option
     documents, following = drill_documents(filename or seed_manifest(), to)
     state = state_dir(named(cluster))
     _must_run(state)
-    check_writable(target, "--report")
+    _check_files(target, junit)
     asyncio.run(_try_out((*documents, *following), state))
     ask = Ask(
         objects=tuple(document.obj for document in documents),
@@ -93,16 +96,29 @@ def drill(  # noqa: PLR0913 - one parameter per option
     if not quiet:
         note(f"drill {name}: {chosen.title}")
     performed = asyncio.run(perform(chosen, ask, state, quiet=quiet))
+    written = write_report(performed, target)
+    _write_junit(performed, name, junit)
     if quiet:
         emit(performed.receipt, output)
     else:
         show(performed)
-    written = write_report(performed, target)
-    if not quiet:
         say(f"\nreport:  {written}\nreceipt: {written.with_suffix('.json')}")
-    if performed.judgement.lost_against_none:
-        return Lost.exit_code
-    return 0 if performed.judgement.holds else SegueError.exit_code
+    judgement = performed.judgement
+    return Lost.exit_code if judgement.lost_against_none else 0 if judgement.holds else SegueError.exit_code
+
+
+def _check_files(report: Path, junit: Path | None) -> None:
+    check_writable(report, "--report")
+    if junit:
+        check_writable(junit, "--junit")
+
+
+def _write_junit(performed: Performed, name: str, path: Path | None) -> None:
+    """One test case, where a file is named for it: whether what was expected came true."""
+    if path is None:
+        return
+    claim = Claim(name=f"drill {name}", failed="" if performed.judgement.holds else performed.judgement.words)
+    write_whole(path, write_junit([suite_of(performed.receipt, expected=claim)]).encode())
 
 
 def _must_run(state: Path) -> None:
@@ -212,7 +228,7 @@ async def perform(chosen: Experiment, ask: Ask, state: Path, *, quiet: bool) -> 
 
 
 def write_report(performed: Performed, path: Path) -> Path:
-    """The HTML file, and the receipt beside it; returns where the former lies."""
+    """The HTML file, and beside it the receipt with its record; returns where the former lies."""
     story = Story(
         receipt=performed.receipt,
         judgement=performed.judgement.words,
@@ -223,8 +239,8 @@ def write_report(performed: Performed, path: Path) -> Path:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        performed.receipt["record"] = keep([performed.raw], path.with_suffix(".json"))[0]["record"]
         path.write_text(page(story))
-        path.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(performed.receipt), indent=2))
     except OSError as error:
         raise SegueError(f"the report cannot be written to {path}: {error.strerror}") from error
     return path

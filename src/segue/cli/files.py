@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import msgspec
-
 from segue.model.errors import SegueError, UsageError
-from segue.model.objects import Obj
 
 
 def check_writable(path: Path, option: str) -> None:
@@ -26,9 +23,8 @@ def check_writable(path: Path, option: str) -> None:
         ) from error
 
 
-def write_document(path: Path, document: Obj) -> None:
-    """JSON, whole or not at all; a device or a pipe is written to, never replaced."""
-    text = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+def write_whole(path: Path, text: bytes) -> None:
+    """A result, whole or not at all; a device or a pipe is written to, never replaced."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         if path.exists() and not path.is_file():

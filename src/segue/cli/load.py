@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from segue.cli.files import check_writable
+from segue.cli.files import check_writable, write_whole
 from segue.cli.output import Output, emit, note, say, table
 from segue.load.plan import Mode, Plan
 from segue.model.errors import Lost, UsageError
-from segue.model.objects import Obj
+from segue.model.objects import Obj, rfc3339_micro
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -47,6 +47,7 @@ def load(  # noqa: PLR0913 - one parameter per option
     slow_path: Annotated[str, Parameter(metavar="/PATH", help="a path that takes long")] = "/slow",
     timeout: Annotated[str, Parameter(metavar="TIME", help="longest wait for an answer")] = "15s",
     records: Annotated[Path | None, Parameter(help="keep every request's record in this file (JSON lines)")] = None,
+    junit: Annotated[Path | None, Parameter(metavar="FILE", help="write the verdict as JUnit XML, for CI")] = None,
     output: Annotated[Output, Parameter(name=["--output", "-o"], help="table, json or yaml")] = Output.TABLE,
 ) -> int:
     """Send an open-loop load and account for every request.
@@ -78,11 +79,18 @@ def load(  # noqa: PLR0913 - one parameter per option
     )
     if records:
         check_writable(records, "--records")
+    if junit:
+        check_writable(junit, "--junit")
     state = state_dir()
     running = read_running(state)
     prefix = client_prefix(state, running) if running is not None and is_inside(url, running) else ()
     with tempfile.TemporaryDirectory(prefix="segue-load-") as place:
         summary = fire(plan, records or Path(place) / "records.jsonl", prefix, _progress(output))
+    if junit:
+        from segue.report.junit import junit as made  # noqa: PLC0415 - most loads write none
+        from segue.report.junit import suite_of_load  # noqa: PLC0415 - as above
+
+        write_whole(junit, made([suite_of_load(summary, url, rfc3339_micro(float(summary["startS"])))]).encode())
     if output is not Output.TABLE:
         emit(summary, output)
     else:

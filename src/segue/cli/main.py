@@ -77,12 +77,21 @@ COMMANDS = (
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),
+    _command("receipt show", PROOF, "receipts:show", "Show a receipt on one screen."),
+    _command("receipt list", PROOF, "receipts:list_", "List the receipts that were kept."),
+    _command("receipt verify", PROOF, "receipts:verify", "Compute a receipt's claims again from its raw record."),
+    _command("receipt html", PROOF, "receipts:html", "Make the HTML report of a receipt."),
     _command("up", CLUSTER, "cluster:up", "Start the embedded cluster."),
     _command("down", CLUSTER, "cluster:down", "Stop it; nothing stays behind."),
     _command("kubeconfig", CLUSTER, "cluster:kubeconfig", "Print the path of its kubeconfig."),
     _command("cluster status", CLUSTER, "cluster:status", "Show whether it runs, how, and what it costs."),
     _command("completion", OTHER, "completing:completion", "Print what makes a shell complete segue's commands."),
 )
+
+PARENTS = {  # words that only lead to others
+    "receipt": (PROOF, "Read receipts, and compute their claims again."),
+    "cluster": (CLUSTER, "Look at the embedded cluster."),
+}
 
 
 class Ended(KeyboardInterrupt):
@@ -104,14 +113,17 @@ def make_app(argv: Sequence[str] = ()) -> App:
         version=f"segue {__version__}",
         version_flags=["--version"],
         help_format="plaintext",
-        help_formatter=_formatter() if from_docs or not argv or argv[0] == "cluster" else None,
+        help_formatter=_formatter() if from_docs or not argv or argv[0] in PARENTS else None,
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,
     )
-    cluster = App(name="cluster", help="Look at the embedded cluster.", group=CLUSTER, sort_key=len(COMMANDS))
-    app.command(cluster)
+    parents: dict[str, App] = {}
+    for name, (owner, says) in PARENTS.items():
+        place = next(index for index, command in enumerate(COMMANDS) if command.words[0] == name)
+        parents[name] = App(name=name, help=says, group=owner, sort_key=place if name == "receipt" else len(COMMANDS))
+        app.command(parents[name])
     for index, command in enumerate(COMMANDS):
-        parent, group = (app, command.group) if len(command.words) == 1 else (cluster, None)
+        parent, group = (app, command.group) if len(command.words) == 1 else (parents[command.words[0]], None)
         said = _docstring(command.path) if command is chosen else command.says
         parent.command(command.path, name=command.words[-1], group=group, help=said, sort_key=index)
     return app

@@ -22,6 +22,8 @@ from segue.cli.connection import (
     workload_named,
 )
 from segue.cli.documents import read_documents
+from segue.cli.keeping import USUAL as KEPT_USUALLY
+from segue.cli.keeping import KeepingOptions
 from segue.cli.output import Output, note
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import abort_group as abort_flow
@@ -99,7 +101,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     drain_cap: Cap = None,
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
-    receipt: Annotated[str, Parameter(metavar="FILE", help="write the receipt to this file")] = "",
+    keeping: KeepingOptions = KEPT_USUALLY,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Move a Deployment to the version of a manifest without losing a request.
@@ -115,6 +117,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release web --image web=v2                 # what runs, with another image
     segue release -f deploy.yaml --strategy ramped   # pod by pod, only unused ones
     segue release -f deploy.yaml --strategy canary --stop 1,50%
+    segue release -f deploy.yaml --report release.html --junit release.xml
     segue release -f shop/ --together                # several workloads: all switch, or none
     segue release -f deploy.yaml --side-by-side      # Deployment web-v2 beside web-v1
     segue release -f db.yaml                         # a StatefulSet: one ordinal after the other
@@ -145,7 +148,7 @@ def release(  # noqa: PLR0913 - one parameter per option
         make,
         asked,
         again=f"segue release {wanted.words}{beside.words}",
-        options=Options(kubeconfig=kubeconfig, context=context, receipt=receipt, output=output),
+        options=Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output),
     )
 
 
@@ -160,6 +163,7 @@ def abort(  # noqa: PLR0913 - one parameter per option
     drain_cap: Cap = None,
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
+    keeping: KeepingOptions = KEPT_USUALLY,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Take a release back that has not ended: the old pods serve again, the new ones end when they are quiet.
@@ -182,5 +186,5 @@ def abort(  # noqa: PLR0913 - one parameter per option
         make,
         asked,
         again=f"segue abort {deployment}",
-        options=Options(kubeconfig=kubeconfig, context=context, output=output),
+        options=Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output),
     )

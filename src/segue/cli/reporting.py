@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segue.cli.connection import Lines
-from segue.cli.files import check_writable, write_document
+from segue.cli.keeping import USUAL, Keeping
 from segue.cli.output import Output, emit, note, say
 from segue.drive.flow import Flow
 from segue.drive.loop import Outcome
 from segue.host.client import KubeClient
 from segue.host.performing import perform
-from segue.host.releasing import check_end, receipt_of, write_receipt
+from segue.host.receipts import keep
+from segue.host.releasing import check_end, keep_receipt, raw_of
 from segue.model.errors import SegueError
 from segue.model.objects import Obj
+from segue.proof.raw import Raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class Options:
 
     kubeconfig: str = ""
     context: str = ""
-    receipt: str = ""
+    keeping: Keeping = USUAL
     output: Output = Output.TABLE
 
 
@@ -32,8 +34,7 @@ def run_and_report(
     make: Callable[[KubeClient], Flow[tuple[Outcome, ...]]], asked: Obj, *, again: str, options: Options
 ) -> int:
     """Run it; the exit code. `again` is the command that goes on after Ctrl-C."""
-    if options.receipt:
-        check_writable(Path(options.receipt), "--receipt")
+    options.keeping.check()
     lines = Lines()
     try:
         outcomes = perform(make, kubeconfig=options.kubeconfig, context=options.context, show=lines)
@@ -42,15 +43,16 @@ def run_and_report(
         note(f"stopped; what runs keeps serving. Go on with: {again}")
         return 130
     lines.done()
-    documents = [receipt_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
-    kept = _kept(documents, outcomes, str(asked["command"]), options)
+    raws = [raw_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
+    kept, documents = _kept(raws, str(asked["command"]), options)
+    written = options.keeping.write(raws, documents)
     if outcomes and options.output is not Output.TABLE:
         emit(documents[0] if len(documents) == 1 else documents, options.output)
     try:
         messages = [check_end(outcome) for outcome in outcomes]
     except SegueError:
-        for path in kept:
-            note(f"receipt: {path}")
+        for line in [*(f"receipt: {path}" for path in kept), *written]:
+            note(line)
         raise
     if options.output is not Output.TABLE:
         return 0
@@ -62,22 +64,21 @@ def run_and_report(
             kinds = ", ".join(f"{reasons.count(kind)} {kind}" for kind in sorted(set(reasons)))
             sources = ", ".join(sorted({end.evidence_source for end in outcome.journal.ends}))
             say(f"old pods ended: {kinds} (evidence: {sources})")
-    for path in kept:
-        say(f"receipt: {path}")
+    for line in [*(f"receipt: {path}" for path in kept), *written]:
+        say(line)
     return 0
 
 
-def _kept(documents: list[Obj], outcomes: tuple[Outcome, ...], name: str, options: Options) -> list[Path]:
+def _kept(raws: list[Raw], name: str, options: Options) -> tuple[list[Path], list[Obj]]:
     """Keep the receipts of what was done; where only our own place for them is not to be had, that is no failure."""
-    if options.receipt and documents:
-        write_document(Path(options.receipt), documents[0] if len(documents) == 1 else {"receipts": documents})
-        return []
+    if options.keeping.receipt and raws:
+        return [], keep(raws, Path(options.keeping.receipt))
+    documents, paths = [raw.receipt() for raw in raws], []
     try:
-        return [
-            write_receipt(document, name)
-            for document, outcome in zip(documents, outcomes, strict=True)
-            if outcome.journal.actions
-        ]
+        for number, raw in enumerate(raws):
+            if raw.case.actions:
+                path, documents[number] = keep_receipt(raw, name)
+                paths.append(path)
     except SegueError as error:
         note(f"warning: {error.message}")
-        return []
+    return paths, documents

@@ -14,6 +14,8 @@ from segue.cli.connection import (
     Timeout,
     WorkloadName,
 )
+from segue.cli.keeping import USUAL as KEPT_USUALLY
+from segue.cli.keeping import KeepingOptions
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import restart as restart_flow
@@ -39,6 +41,7 @@ def restart(  # noqa: PLR0913 - one parameter per option
     drain_cap: Cap = None,
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
+    keeping: KeepingOptions = KEPT_USUALLY,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Replace all pods by others of the same version without losing a request, as after a change of a ConfigMap.
@@ -65,5 +68,5 @@ def restart(  # noqa: PLR0913 - one parameter per option
         return (outcome,)
 
     asked: Obj = {"command": "restart", "deployment": deployment}
-    options = Options(kubeconfig=kubeconfig, context=context, output=output)
+    options = Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output)
     return run_and_report(make, asked, again=f"segue restart {deployment}", options=options)

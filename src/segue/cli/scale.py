@@ -17,6 +17,8 @@ from segue.cli.connection import (
     Sampler,
     Timeout,
 )
+from segue.cli.keeping import USUAL as KEPT_USUALLY
+from segue.cli.keeping import KeepingOptions
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import scale as scale_flow
@@ -40,6 +42,7 @@ def scale(  # noqa: PLR0913 - one parameter per option
     drain_cap: Cap = None,
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
+    keeping: KeepingOptions = KEPT_USUALLY,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Change the number of pods without losing a request: on the way down each pod leaves traffic before it ends.
@@ -57,5 +60,5 @@ def scale(  # noqa: PLR0913 - one parameter per option
         return (outcome,)
 
     asked: Obj = {"command": "scale", "deployment": deployment, "replicas": replicas}
-    options = Options(kubeconfig=kubeconfig, context=context, output=output)
+    options = Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output)
     return run_and_report(make, asked, again=f"segue scale {deployment} {replicas}", options=options)

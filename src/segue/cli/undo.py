@@ -18,6 +18,8 @@ from segue.cli.connection import (
     Timeout,
     WorkloadName,
 )
+from segue.cli.keeping import USUAL as KEPT_USUALLY
+from segue.cli.keeping import KeepingOptions
 from segue.cli.output import Output
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.flow import Flow
@@ -47,6 +49,7 @@ def undo(  # noqa: PLR0913 - one parameter per option
     drain_cap: Cap = None,
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
+    keeping: KeepingOptions = KEPT_USUALLY,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Go back to an earlier revision, with the care of a release.
@@ -72,5 +75,5 @@ def undo(  # noqa: PLR0913 - one parameter per option
 
     asked: Obj = {"command": "undo", "deployment": deployment, "revision": to_revision}
     again = f"segue undo {deployment}" + (f" --to-revision {to_revision}" if to_revision else "")
-    options = Options(kubeconfig=kubeconfig, context=context, output=output)
+    options = Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output)
     return run_and_report(make, asked, again=again, options=options)

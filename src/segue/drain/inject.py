@@ -244,14 +244,13 @@ def _agent(pod: Pod, wanted: Wanted, services: Sequence[Service]) -> Obj:
         env.append({"name": "SEGUE_PORTS", "value": ",".join(str(port) for port in ports)})
     if probes := pod.probes():
         env.append({"name": "SEGUE_PROBES", "value": ",".join(f"{probe.period_s:g}" for probe in probes)})
-    share = {"cpu": "50m", "memory": "64Mi"}  # requests that equal limits: a Guaranteed pod stays one
     return {
         "name": AGENT,
         "image": wanted.image,
         "restartPolicy": "Always",
         "env": env,
         "ports": [{"name": AGENT, "containerPort": AGENT_PORT}],
-        "resources": {"requests": dict(share), "limits": dict(share)},
+        "resources": _share(pod.obj["spec"]["containers"]),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -261,6 +260,19 @@ def _agent(pod: Pod, wanted: Wanted, services: Sequence[Service]) -> Obj:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+
+
+def _share(containers: Sequence[Obj]) -> Obj:
+    """What the agent may use; a Guaranteed pod, whose containers' requests equal their limits, stays one."""
+
+    def is_guaranteed(container: Obj) -> bool:
+        resources = container.get("resources") or {}
+        limits = resources.get("limits") or {}
+        return {"cpu", "memory"} <= limits.keys() and {**limits, **(resources.get("requests") or {})} == limits
+
+    if all(is_guaranteed(container) for container in containers):
+        return {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
+    return {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
 
 
 def _restored(obj: Obj) -> Obj:

@@ -143,6 +143,7 @@ class Watch:
     whole_s: float = 0.0  # the last look that saw who is connected
     nameless: bool = False  # somebody has come since, and nobody has looked who
     others: set[tuple[int, str, int]] = field(default_factory=set)
+    counted: int = 0  # arrivals since the last whole look that have only been counted
     opened_s: float = -math.inf  # when a new connection of the pod's own was last seen
 
     def count(self, count: Count) -> None:
@@ -155,6 +156,7 @@ class Watch:
         if count.passive_opens > self.last.passive_opens:
             came = Arrived(at_s=max(count.at_s, count.read_s), count=count.passive_opens - self.last.passive_opens)
             self.arrivals.append(came)
+            self.counted += came.count
         self.nameless = self.nameless or count.passive_opens != self.last.passive_opens
         self.last = replace(self.last, at_s=count.at_s, read_s=count.read_s, passive_opens=count.passive_opens)
 
@@ -165,8 +167,11 @@ class Watch:
         if self.last is None or _starts_again(self.last, sample):
             self.began_s = sample.latest_s
             self.arrivals.clear()
+            # Who came before came at a rate that the time since now says nothing about.
+            self.senders, self.ends, self.ends_before = {}, {}, {}
             self.last = None
-        others = self._others(sample)
+        # Those that a count has taken in already for arrivals cannot be taken off what came since.
+        others, self.counted = max(0, self._others(sample) - self.counted), 0
         seen = self._track(sample)
         if self.last is not None and sample.passive_opens > self.last.passive_opens + others:
             count = sample.passive_opens - self.last.passive_opens - others
@@ -188,8 +193,11 @@ class Watch:
             if port not in self.receiver.ports or remote.startswith(LOOPBACK)
         }
         listening = sample.listening or frozenset()
+        # Of a connection within the pod either end may be seen, while it lives and when it has ended: it is one.
         accepted = {
-            (port, remote, remote_port)
+            (min(port, remote_port), remote, max(port, remote_port))
+            if remote.startswith(LOOPBACK)
+            else (port, remote, remote_port)
             for port, remote, remote_port in others
             if port in listening or (remote.startswith(LOOPBACK) and remote_port in listening)
         }

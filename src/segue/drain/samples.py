@@ -8,6 +8,7 @@ see is None, never a guess.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ EPHEMERAL = "ephemeral"
 FRESH_S = 3.0
 APP = "app"
 PROMETHEUS = "prometheus"
+AGENT = "agent"
 
 # States as /proc/net/tcp writes them (include/net/tcp_states.h).
 STATES = {
@@ -206,6 +208,17 @@ def _with_bytes(connections: tuple[Connection, ...], ss: str) -> tuple[Connectio
         else one
         for one in connections
     )
+
+
+def from_agent(proc: ProcText) -> Sample | Count | None:
+    """What the agent in a pod says, who is connected or the count alone; None where that is no sample."""
+    try:
+        told = json.loads(proc.text)
+        if "connections" in told:
+            return replace(from_node_path(told, proc.asked_s, proc.read_s), source=AGENT)
+        return Count(at_s=proc.asked_s, read_s=proc.read_s, passive_opens=int(told["passiveOpens"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def count_from(proc: ProcText) -> Count | None:

@@ -2,6 +2,7 @@
 
     word        of the app itself or of a Prometheus, where the pod's template says so (`words`)
     node path   of the embedded cluster
+    agent       one long exec in the agent that `segue inject` put beside the app; it sees bytes, too
     exec        one long exec per pod, in the first of its containers that has a shell; reads /proc/net
     ephemeral   the same in an ephemeral container of a given image; only in pods that will be ended anyway
     timer       nothing can be seen: the drain waits for the propagation time
@@ -17,8 +18,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from segue.drain.inject import AGENT as AGENT_CONTAINER
 from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Watch
-from segue.drain.samples import EPHEMERAL, EXEC, ProcText, Sample, count_from, from_node_path, from_proc
+from segue.drain.samples import (
+    AGENT,
+    EPHEMERAL,
+    EXEC,
+    ProcText,
+    Sample,
+    count_from,
+    from_agent,
+    from_node_path,
+    from_proc,
+)
 from segue.drive.flow import Flow, Look, Progress, ReadPods, ask, get
 from segue.drive.journal import ActionEntry, Journal
 from segue.drive.words import Words
@@ -118,12 +130,26 @@ class Collector:
                         failed = self.failed if source == EPHEMERAL else self.blind
                         failed[name] = f"container {container}: {_in_short(trouble)}"
                         left.append(pod)
+                        yield from self._tell_of_agent(pod, source)
+                    case ProcText() as text if source == AGENT and from_agent(text) is None:
+                        self.broken.add((name, container))
+                        self.blind[name] = f"container {container}: {_in_short(text.text.strip())}"
+                        left.append(pod)
+                        yield from self._tell_of_agent(pod, source)
                     case ProcText() as text:
                         if self._note_text(pod, text, source):
                             left.append(pod)
                     case None:
                         continue
         return now_s
+
+    def _tell_of_agent(self, pod: Pod, source: str) -> Flow[None]:
+        """Say once for each reason that an agent is gone, and what is asked in its place."""
+        reason = self.blind.get(pod.name, "").replace(pod.name, "...")
+        way = self._way(pod)
+        if source == AGENT and way is not None and reason not in self.told:
+            self.told.add(reason)
+            yield Progress(because=reason, action=f"judge by {way[1]} in container {way[0]} instead")
 
     def _must_see_all(self, watch: Watch, now_s: float) -> bool:
         """Whether counting does not do: nothing is known yet, somebody is connected, somebody came and went again."""
@@ -135,11 +161,11 @@ class Collector:
     def _note_text(self, pod: Pod, text: ProcText, source: str) -> bool:
         """Take it in; True where it has counted somebody and asks for another look at once, to see who."""
         watch = self.watches[pod.name]
-        sample = from_proc(text, source)
-        if sample is not None:
-            watch.note(sample)
+        told = from_agent(text) if source == AGENT else from_proc(text, source)
+        if isinstance(told, Sample):
+            watch.note(told)
             return False
-        count = count_from(text)
+        count = told or count_from(text)
         if count is None or watch.last is None:
             return False
         watch.count(count)
@@ -147,6 +173,10 @@ class Collector:
 
     def _way(self, pod: Pod) -> tuple[str, str] | None:
         """The container to look from, and the name of that source."""
+        states = pod.obj.get("status", {}).get("initContainerStatuses") or []
+        agent: Obj = next((one for one in states if one.get("name") == AGENT_CONTAINER), {})
+        if "running" in (agent.get("state") or {}) and (pod.name, AGENT_CONTAINER) not in self.broken:
+            return AGENT_CONTAINER, AGENT
         for container in pod.obj.get("spec", {}).get("containers") or []:
             if (pod.name, container["name"]) not in self.broken:
                 return str(container["name"]), EXEC

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from segue.drive.sightings import Sightings
 from segue.release.decision import PodDrained
 
 
@@ -37,6 +38,7 @@ class Journal:
 
     actions: list[ActionEntry] = field(default_factory=list)
     ends: list[PodEnd] = field(default_factory=list)
+    seen: Sightings = field(default_factory=Sightings)
 
     def end(self, drained: PodDrained, at_s: float) -> None:
         """Note one pod's end."""

@@ -75,6 +75,7 @@ class Drive:
             journal=self.journal,
         )
         snapshot = yield from self.observer.observe()
+        self.journal.seen.see(snapshot.pods, snapshot.endpoints, snapshot.now_s)
         began_s = snapshot.now_s
         while True:
             decision = self.decide(snapshot, snapshot.memory)
@@ -208,6 +209,7 @@ class Drive:
             now_s = yield from collector.sample(_watched(before, ""), before, before.now_s)
             self.observer.evidence = collector.evidence(now_s, self.observer.drain_began_s)
         snapshot = yield from self.observer.observe()
+        self.journal.seen.see(snapshot.pods, snapshot.endpoints, snapshot.now_s)
         self.now_s = snapshot.now_s
         return snapshot
 

@@ -42,6 +42,7 @@ class NativeDrive:
         seen = yield from self.observer.observe()
         began_s = seen.now_s
         while True:
+            self.journal.seen.see(seen.pods, seen.endpoints, seen.now_s)
             decision = self.decide(seen, seen.memory)
             yield from self._say(decision, seen)
             accepted = yield from self._perform(decision, seen)

@@ -44,6 +44,7 @@ from segue.model.objects import Obj, is_ready, is_terminating, name_of, namespac
 from segue.model.timeline import Happening, What
 from segue.model.workloads import Pod
 from segue.proof.causes import Explained, explain_all
+from segue.proof.raw import Raw
 from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt
 from segue.proof.timeline import Timeline
 
@@ -84,6 +85,7 @@ class Performed:
     records: list[Record]
     explained: list[Explained]
     zero_s: float
+    raw: Raw
 
 
 class TimelineReader:
@@ -365,6 +367,7 @@ class Drilling:
                     reason=EndReason(row["reason"]),
                     at_s=zero_s + float(row["atS"]),
                     evidence_source=str(row.get("evidenceSource", "")),
+                    because=str(row.get("because", "")),
                 )
             )
 
@@ -393,6 +396,7 @@ class Drilling:
             pods=tuple(sorted(ends, key=lambda end: end.at_s)),
         )
         document = receipt(case, records, explained)
+        raw = Raw(case=case, service=self._service_name(), happenings=self._reader.rows, records=records)
         return Performed(
             receipt=document,
             judgement=judge(experiment.oracle, document),
@@ -400,6 +404,7 @@ class Drilling:
             records=records,
             explained=explained,
             zero_s=zero_s,
+            raw=raw,
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from segue.drain.inject import AGENT
 from segue.drain.samples import PROC_FILES, ProcText
 from segue.drain.ss import SS_MARK
 from segue.drive.flow import Look
@@ -26,6 +27,17 @@ SCRIPT = (
     f'[ "$what" = count ] || {{ cat {" ".join(PROC_FILES[1:])} 2>/dev/null; '
     f"echo {SS_MARK}; command -v ss >/dev/null && ss -tinH 2>/dev/null; }}; echo {MARK.decode().strip()}; done"
 )
+# The same of the agent that serves in its container, wherever its file lies there
+_AGENT_SCRIPT = f"""
+import os, socket, sys
+for line in sys.stdin:
+    with socket.socket(socket.AF_UNIX) as way:
+        way.connect("\\0segue-agent" + os.environ.get("POD_IP", ""))
+        way.sendall(b"GET /sample?who=%d HTTP/1.1\\r\\n\\r\\n" % (line.strip() != "count"))
+        pieces = iter(lambda: way.recv(65536), b"")
+        sys.stdout.write(b"".join(pieces).partition(b"\\r\\n\\r\\n")[2].decode() + "{MARK.decode().strip()}\\n")
+        sys.stdout.flush()
+"""
 WAIT_S = 0.25  # for slow pods: who answers later is heard the next time
 BUFFER_MAX = 64_000_000
 TRIES = 3  # an API server that is started again breaks every connection once
@@ -90,7 +102,7 @@ class PodReader:
                 if line.waits:  # what broke off is asked again
                     line.asked.set()
                 try:
-                    async with self._client.exec_session(namespace, pod, container, ["sh", "-c", SCRIPT]) as pipe:
+                    async with self._client.exec_session(namespace, pod, container, _command(container)) as pipe:
                         await self._converse(line, pipe)
                 except SegueError as error:
                     line.trouble = error.message
@@ -121,6 +133,10 @@ class PodReader:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _command(container: str) -> list[str]:
+    return ["python3", "-I", "-S", "-c", _AGENT_SCRIPT] if container == AGENT else ["sh", "-c", SCRIPT]
 
 
 async def _answer(output: AsyncIterator[bytes]) -> str | None:

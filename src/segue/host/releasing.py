@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-
-import msgspec
 
 from segue import __version__
 from segue.drain.judge import Policy
 from segue.drive.driver import Driver
 from segue.drive.loop import Outcome
 from segue.host.performing import CLOCK, holder_is_gone, identity
-from segue.host.state import state_dir
+from segue.host.receipts import keep, receipts_dir
 from segue.model.errors import Conflict, Refused, Unfinished, UsageError
 from segue.model.objects import Obj, rfc3339_micro
-from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd, receipt
+from segue.proof.raw import Raw
+from segue.proof.receipt import ActionEntry, Case, EndReason, PodEnd
 from segue.release.decision import Done, Stopped
 from segue.release.plan import USUAL_CAP_S, Approach
 
@@ -52,8 +50,8 @@ def check_end(outcome: Outcome) -> str:
             raise kinds[error](message, remedy=remedy)
 
 
-def receipt_of(asked: Obj, outcome: Outcome, *, title: str) -> Obj:
-    """The receipt of one run, without a load: nothing is said about requests."""
+def raw_of(asked: Obj, outcome: Outcome, *, title: str) -> Raw:
+    """The raw record of one run, without a load: its receipt says nothing about requests."""
     journal = outcome.journal
     began_s = journal.actions[0].at_s if journal.actions else outcome.began_s
     case = Case(
@@ -62,6 +60,8 @@ def receipt_of(asked: Obj, outcome: Outcome, *, title: str) -> Obj:
         zero_s=outcome.began_s,
         exposure=(began_s, max(began_s, outcome.ended_s)),
         tool_version=__version__,
+        end=_end_of(outcome),
+        end_message=outcome.end.message,
         actions=tuple(
             ActionEntry(
                 at_s=entry.at_s,
@@ -79,24 +79,28 @@ def receipt_of(asked: Obj, outcome: Outcome, *, title: str) -> Obj:
                 reason=EndReason(end.reason),
                 at_s=end.at_s,
                 evidence_source=end.evidence_source,
+                because=end.because,
             )
             for end in journal.ends
         ),
     )
-    return receipt(case, (), ())
+    return Raw(case=case, happenings=journal.seen.rows)
 
 
-def write_receipt(document: Obj, name: str, path: str = "") -> Path:
-    """Keep a receipt: at `path`, else among the receipts of this user."""
+def _end_of(outcome: Outcome) -> str:
+    match outcome.end:
+        case Done(held=held):
+            return "held" if held else "done"
+        case Stopped(error=error):
+            return error
+
+
+def keep_receipt(raw: Raw, name: str) -> tuple[Path, Obj]:
+    """Keep a receipt and its record among the receipts of this user; where it lies now."""
     stamp = rfc3339_micro(CLOCK.now_s()).replace(":", "").replace("-", "")[:15]
-    target = Path(path) if path else state_dir("receipts") / f"{name}-{stamp}.json"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(target.name + ".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-        fresh.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            target.with_name(target.name + ".new").unlink()
-        raise UsageError(f"the receipt cannot be written to {target}: {error.strerror}") from error
-    return target
+    target = receipts_dir() / f"{name}-{stamp}.json"
+    number = 2
+    while target.exists():  # several workloads of one release end within one second
+        target = target.with_name(f"{name}-{stamp}-{number}.json")
+        number += 1
+    return target, keep([raw], target)[0]

@@ -56,6 +56,7 @@ from segue.model.errors import HostError, SegueError
 from segue.model.objects import Obj, Ref
 
 API_PORT = 16443
+PORT_TRIES, PORT_PAUSE_S = 10, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +211,7 @@ class _Cluster:
             readings=self._readings,
         )
         server = ApiServer(registry, self._store, ports)
-        socket_ = self._listen()
+        socket_ = await self._listen()
         port = socket_.getsockname()[1]
         (self._state / "api-port").write_text(str(port))
         url = f"https://127.0.0.1:{port}"
@@ -227,21 +228,25 @@ class _Cluster:
         stack.push_async_callback(stop)
         return url
 
-    def _listen(self) -> socket.socket:
+    async def _listen(self) -> socket.socket:
         """The port asked for; else the last run's (clients may still know it), the usual one, or any free one."""
         if self._settings.api_port:
             return self._doorman.listen(self._settings.api_port)
-        for port in (self._last_port(), API_PORT):
+        last = self._last_port()
+        for port in [last] * PORT_TRIES if last else []:
             with contextlib.suppress(HostError):
                 return self._doorman.listen(port)
+            await asyncio.sleep(PORT_PAUSE_S)  # what was killed a moment ago may not have let go of it yet
+        with contextlib.suppress(HostError):
+            return self._doorman.listen(API_PORT)
         return self._doorman.listen(0)
 
     def _last_port(self) -> int:
         try:
             port = int((self._state / "api-port").read_text())
         except (OSError, ValueError):
-            return API_PORT
-        return port if 0 < port < 65536 else API_PORT
+            return 0
+        return port if 0 < port < 65536 else 0
 
     def _report(self, around: Surroundings) -> Obj:
         return {

@@ -10,6 +10,7 @@
     ├── Unfinished                8   the release stopped; old pods keep serving; says what it waits for
     ├── Lost                      9   requests were lost (drill or release with a load)
     ├── HostError                10   this machine lacks something: says what and the remedy
+    ├── Disproved                14   a receipt claims what its raw record does not say
     └── StatusError               -   an answer of a Kubernetes API (code, reason), translated at the doors
 
 Programming mistakes of our own are asserts, never of this tree.
@@ -100,6 +101,12 @@ class HostError(SegueError):
     """This machine lacks something segue needs."""
 
     exit_code = 10
+
+
+class Disproved(SegueError):
+    """A receipt claims what its raw record does not say."""
+
+    exit_code = 14
 
 
 @dataclass(slots=True)

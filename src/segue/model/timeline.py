@@ -16,6 +16,7 @@ class What(StrEnum):
 
     POD_CREATED = "pod_created"
     POD_DELETION_SET = "pod_deletion_set"  # deletionTimestamp written (T1); data: grace_s
+    POD_LET_GO = "pod_let_go"  # a release took it out of its ReplicaSet and its Services, alive
     POD_REMOVED = "pod_removed"  # API object gone
     SANDBOX_CREATED = "sandbox_created"  # network of the pod is there; data: ip
     SANDBOX_REMOVED = "sandbox_removed"

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from segue.load.outcome import Outcome
 from segue.load.plan import Plan
 from segue.load.record import Record
 from segue.load.summary import Tally
-from segue.model.objects import Obj, rfc3339_micro, seconds_of
+from segue.model.objects import Obj, rfc3339_micro
 from segue.model.timeline import Happening
 from segue.proof.bound import lost_share_bound, say_share
 from segue.proof.causes import CauseKind, Explained
@@ -55,6 +54,7 @@ class PodEnd:
     reason: EndReason
     at_s: float
     evidence_source: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,8 @@ class Case:
     cluster: Obj = field(default_factory=dict)
     actions: tuple[ActionEntry, ...] = ()
     pods: tuple[PodEnd, ...] = ()
+    end: str = ""  # how a release ended: done, held, conflict, refused or unfinished
+    end_message: str = ""
 
     def __post_init__(self) -> None:
         assert self.exposure[0] <= self.exposure[1], "an exposure ends after it began"
@@ -89,6 +91,8 @@ def receipt(case: Case, records: Iterable[Record], explained: Iterable[Explained
         "tool": {"name": "segue", "version": case.tool_version},
         "title": case.title,
         "verdict": verdict(tally.lost, sent, outside),
+        "end": case.end,
+        "endMessage": case.end_message,
         "asked": case.asked,
         "cluster": case.cluster,
         "zeroAt": rfc3339_micro(case.zero_s),
@@ -112,6 +116,7 @@ def receipt(case: Case, records: Iterable[Record], explained: Iterable[Explained
         "longestGapMs": summary["longestGapMs"],
         "actions": [_action(entry, case.zero_s) for entry in case.actions],
         "pods": [_pod(end, case.zero_s) for end in case.pods],
+        "record": {},
     }
 
 
@@ -124,33 +129,6 @@ def verdict(lost: int, sent: int, outside: int = 0) -> str:
         return f"{lost:,} of {sent:,} requests were lost{beside}"
     bound = say_share(lost_share_bound(0, sent))
     return f"no request was lost: 0 of {sent:,} (fewer than {bound}, with 95 % confidence)"
-
-
-def verify(document: Obj, records: Iterable[Record]) -> list[str]:
-    """Recompute the totals of a receipt from its records; each difference as a sentence, none where they agree."""
-    zero_s = seconds_of(str(document["zeroAt"]))
-    window = (document["exposure"]["fromS"] + zero_s, document["exposure"]["toS"] + zero_s)
-    sent = lost = own = answered = 0
-    for record in records:
-        if not counts(record, window):
-            continue
-        own += record.outcome is Outcome.OWN_FAULT
-        sent += record.outcome is not Outcome.OWN_FAULT
-        lost += record.outcome.lost
-        answered += record.outcome is Outcome.OK
-    wanted = {"sent": sent, "lost": lost, "ownFaults": own, "answered": answered}
-    wrong = [
-        f"{name}: the receipt says {document[name]}, its records say {count}"
-        for name, count in wanted.items()
-        if document[name] != count
-    ]
-    blamed = sum(int(row["count"]) for row in document["causes"])
-    if blamed != lost:
-        wrong.append(f"causes: they explain {blamed} errors, the records hold {lost}")
-    bound = lost_share_bound(lost, sent) if sent else None
-    if document["lostShareBound95"] != bound:
-        wrong.append(f"lostShareBound95: the receipt says {document['lostShareBound95']}, recomputed it is {bound}")
-    return wrong
 
 
 def _count(case: Case, records: Iterable[Record]) -> tuple[Tally, int]:
@@ -171,7 +149,7 @@ def _within(case: Case, record: Record) -> bool:
 def counts(record: Record, exposure: tuple[float, float]) -> bool:
     """Whether a request was under way at any time of the exposure: one that began before the first action can be lost
     by it."""
-    # zeroAt is written in microseconds, so that much is granted at the edges, here and when it is verified.
+    # zeroAt is written in microseconds, so that much is granted at the edges.
     return record.planned_s <= exposure[1] + EDGE_S and record.done_s >= exposure[0] - EDGE_S
 
 
@@ -254,6 +232,7 @@ def _pod(end: PodEnd, zero_s: float) -> Obj:
         "reason": end.reason.value,
         "atS": _round(end.at_s - zero_s),
         "evidenceSource": end.evidence_source,
+        "because": end.because,
     }
 
 

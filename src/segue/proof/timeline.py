@@ -54,6 +54,7 @@ class PodStory:
     listeners: list[Span] = field(default_factory=list)
     rules: list[Span] = field(default_factory=list)
     readies: list[Span] = field(default_factory=list)
+    endpoints: list[Span] = field(default_factory=list)
 
     @property
     def ip(self) -> str:
@@ -64,6 +65,11 @@ class PodStory:
     def image(self) -> str:
         """Its first container's image, "" where nobody told."""
         return next((str(row.data.get("image", "")) for row in self.happenings if row.what is What.POD_CREATED), "")
+
+    @property
+    def version(self) -> str:
+        """What its template is called where a release told of it, "" else."""
+        return next((str(row.data["version"]) for row in self.happenings if row.data.get("version")), "")
 
     def first(self, what: What, after_s: float = -math.inf, until_s: float = math.inf) -> Happening | None:
         """The first happening of its kind in [after_s, until_s]."""
@@ -134,6 +140,7 @@ class Timeline:
             story.sandboxes = _spans(story.happenings, What.SANDBOX_CREATED, What.SANDBOX_REMOVED, "")
             story.listeners = _listeners(story.happenings)
             story.readies = _spans(story.happenings, What.POD_READY, What.POD_UNREADY, "")
+            story.endpoints = _spans(story.happenings, What.ENDPOINT_ADDED, What.ENDPOINT_REMOVED, "service")
             story.rules = _spans(story.happenings, What.RULE_ADDED, What.RULE_REMOVED, "service node")
         self.has_flows = bool(self._flows)
         self.has_rules = any(story.rules for story in self.stories.values())

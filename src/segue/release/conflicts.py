@@ -6,11 +6,11 @@ Rule 2: nothing is guessed from what could not be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from decimal import Decimal
 from typing import TypeAlias
 
-from segue.model.errors import Refused
+from segue.model.errors import Conflict, Refused
 from segue.model.objects import Obj, labels_of, name_of, selects
 from segue.model.quantities import quantity, short
 from segue.model.services import Service
@@ -24,7 +24,9 @@ Finder: TypeAlias = Callable[[Plan, Snapshot, Surroundings], Iterator[str]]
 
 
 def check_around(plan: Plan, snapshot: Snapshot, around: Surroundings) -> tuple[str, ...]:
-    """Warnings about what stands around. Raises Refused for what would keep new pods from ever starting."""
+    """Warnings about what stands around. Raises Refused for what would keep new pods from ever starting, Conflict where
+    somebody else applies the template and nobody has said that this is all right."""
+    _check_appliers(plan, snapshot)
     _check_quotas(plan, around.quotas)
     _check_nodes(plan, around.nodes)
     found = [
@@ -35,6 +37,30 @@ def check_around(plan: Plan, snapshot: Snapshot, around: Surroundings) -> tuple[
     if around.unread:
         found.append(f"{', '.join(around.unread)} may not be read: what they forbid is not known")
     return tuple(found)
+
+
+def _check_appliers(plan: Plan, snapshot: Snapshot) -> None:
+    """Who applies a template by server-side apply owns it, and applies it again: a GitOps controller within minutes."""
+    deployment = snapshot.deployment
+    if plan.forces or plan.target.template == deployment.template:
+        return
+    appliers = sorted(_foreign(deployment.obj, "f:template", {"Apply"}))
+    if appliers:
+        raise Conflict(
+            f"{', '.join(appliers)} applies the template of Deployment {deployment.name}, and would put its own back",
+            remedy="release by changing what it applies, or let it pause; --force releases all the same",
+        )
+
+
+def _foreign(obj: Obj, field: str, operations: Container[str]) -> set[str]:
+    """Managers other than people's own tools that have set a field of the spec, by the API's record."""
+    return {
+        str(entry.get("manager"))
+        for entry in obj["metadata"].get("managedFields") or []
+        if field in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        and entry.get("manager") not in OURS
+        and entry.get("operation", "Update") in operations
+    }
 
 
 def _extra(plan: Plan) -> int:
@@ -219,12 +245,7 @@ def _managers(plan: Plan, snapshot: Snapshot, _: Surroundings) -> Iterator[str]:
     if plan.strategy not in RAMPED:
         things += [("Service", service.obj, "f:selector") for service in snapshot.services]
     for kind, obj, field in things:
-        others = {
-            str(entry.get("manager"))
-            for entry in obj["metadata"].get("managedFields") or []
-            if field in ((entry.get("fieldsV1") or {}).get("f:spec") or {}) and entry.get("manager") not in OURS
-        }
-        for manager in sorted(others):
+        for manager in sorted(_foreign(obj, field, {"Apply", "Update"})):
             yield (
                 f"{manager} has applied {kind} {name_of(obj)}: if it applies it again while this runs, segue does its "
                 "part again or stops (B6)"

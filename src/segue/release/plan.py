@@ -64,6 +64,7 @@ class Approach:
     pins_config: bool = False  # each version reads its own copies of its ConfigMaps and Secrets
     together: bool = False  # several Deployments behind one barrier
     group: tuple[str, ...] = ()  # their names, of one of them
+    forces: bool = False  # also where somebody else applies what is changed
     naming: Naming | None = None  # a Deployment of its own for each version, side by side
 
 
@@ -92,6 +93,7 @@ class Plan:
     analysis: Analysis = field(default_factory=Analysis)
     keep_s: float = 0.0
     group: tuple[str, ...] = ()  # Deployments that switch together with this one
+    forces: bool = False
     hands_over: bool = False  # what still drains goes to a newer release, which waits already
     keeps_labels: str = ""  # what selects the old pods by the label that would take them out of traffic
     beside: Beside | None = None  # the new version is a Deployment of its own; `deployment` is then the app's name
@@ -162,6 +164,7 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
         analysis=approach.analysis,
         keep_s=approach.keep_s,
         group=approach.group,
+        forces=approach.forces,
     )
 
 

@@ -27,6 +27,10 @@ class TimeAxis:
         share = (at_s - self.begin_s) / (self.end_s - self.begin_s)
         return LEFT + min(1.0, max(0.0, share)) * (WIDTH - LEFT - RIGHT)
 
+    def at_s(self, x: float) -> float:
+        """Which moment lies there."""
+        return self.begin_s + (x - LEFT) / (WIDTH - LEFT - RIGHT) * (self.end_s - self.begin_s)
+
     def marks(self) -> list[float]:
         """Round moments, about ten of them."""
         step = round_step((self.end_s - self.begin_s) / 10)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TypeAlias
 
+from segue.report.style import STYLE
+
 # HTML forbids an end tag for these, and for all others wants one: `<div/>` would stay open.
 _VOID = frozenset({"meta", "br", "hr", "link", "img", "line", "rect", "circle", "path", "polyline", "use", "stop"})
 
@@ -71,3 +73,13 @@ def clean(text: str) -> str:
         for char in text
         if char in "\t\n\r" or " " <= char < "\ud800" or "\ue000" <= char < "\ufffe" or char > "\uffff"
     )
+
+
+def standalone(drawing: Element) -> str:
+    """An SVG element as a file of its own, with the style sheet inside and paper behind."""
+    assert drawing.tag == "svg"
+    _, _, width, height = drawing.attributes["viewBox"].split()
+    paper = el("rect", x=0.0, y=0.0, width=width, height=height, fill="var(--card)")
+    children = (el("style", Trusted(STYLE.replace("&", "&amp;").replace("<", "&lt;"))), paper, *drawing.children)
+    named = {**drawing.attributes, "width": width, "height": height}
+    return render(Element(tag="svg", attributes=named, children=children)) + "\n"

@@ -14,50 +14,22 @@ import msgspec
 from segue.load.outcome import Outcome
 from segue.load.record import Record
 from segue.model.objects import Obj
-from segue.proof.bound import say_share
-from segue.proof.causes import CauseKind, Explained
+from segue.proof.causes import CauseKind, Explained, explain_all
+from segue.proof.raw import Raw
 from segue.proof.timeline import PodStory, Timeline
 from segue.report.axes import TimeAxis
 from segue.report.closeup import closeup_picture, worst_pod
-from segue.report.markup import Element, Node, Trusted, el, render
-from segue.report.pictures import Scene, latency_picture, pods_picture, traffic_picture, version_of
+from segue.report.facts import asked_words, facts
+from segue.report.markup import Element, Node, Trusted, el, render, standalone
+from segue.report.pictures import Scene, Step, latency_picture, pods_picture, traffic_picture, version_of
 from segue.report.style import STYLE
+from segue.report.why import WHY
 
+GOOD_ENDS = frozenset({"done", "held"})
 ERRORS_LISTED_MAX = 200
+JSON_SHOWN_MAX = 40_000
 CELL_MAX = 220  # characters of evidence shown without a click
 BEFORE_S = 1.0  # of the time before the load, so that pods do not begin at the edge
-
-WHY: dict[CauseKind, str] = {
-    CauseKind.LISTENER_CLOSED_FIRST: (
-        "Deleting a pod starts two things that know nothing of each other. The node sends SIGTERM within milliseconds, "
-        "and a well-behaved server stops listening at once. Meanwhile the pod has to leave the EndpointSlice, every "
-        "node has to hear of it and rewrite its rules, which it does at most once a second. Until then new connections "
-        "are still sent to a pod that no longer listens. Nothing in Kubernetes waits for the second before it does the "
-        "first."
-    ),
-    CauseKind.QUEUE_RESET: (
-        "The kernel completes a handshake before the server accepts it. When a server closes its listener, whatever "
-        "waits in that queue is reset, although the client has long been connected."
-    ),
-    CauseKind.KILLED: (
-        "A pod has its grace period for everything: the preStop hook and the end of what is under way. When it is "
-        "over, SIGKILL ends the process, and with it every request that still waits."
-    ),
-    CauseKind.READY_TOO_EARLY: (
-        "Without a readiness probe a container counts as ready as soon as its process has started, and gets traffic "
-        "while it still prepares to listen."
-    ),
-    CauseKind.LIVENESS_KILL: (
-        "A failing liveness probe ends a container but does not make its pod unready: the endpoint stays until the "
-        "exit is observed, so new connections come all the while. A preStop sleep only postpones this."
-    ),
-    CauseKind.KEEP_ALIVE_RACE: (
-        "A server may close a connection that is idle; a client may use it at the same moment. Neither can know."
-    ),
-    CauseKind.ADDRESS_GONE: (
-        "The pod, its network included, was gone before the last node stopped sending to it."
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +44,39 @@ class Story:
     zero_s: float
 
 
+def story_of(raw: Raw, receipt: Obj) -> Story:
+    """What a kept receipt tells together with its record."""
+    timeline = raw.timeline()
+    return Story(
+        receipt=receipt,
+        judgement="",
+        timeline=timeline,
+        records=raw.records,
+        explained=explain_all(raw.records, timeline),
+        zero_s=raw.case.zero_s,
+    )
+
+
 def page(story: Story) -> str:
     """The whole file."""
     receipt = story.receipt
-    title = f"{receipt['verdict']} - {receipt['title']}"
-    lost = bool(receipt["lost"] or receipt["lostOutsideExposure"])
+    said = str(receipt.get("endMessage") or receipt["title"])
+    title = f"{receipt['verdict']} - {said}" if receipt["sent"] or not receipt.get("end") else said
+    bad = bool(receipt["lost"] or receipt["lostOutsideExposure"]) or receipt.get("end") not in {None, "", *GOOD_ENDS}
     body = el(
         "body",
         el(
             "main",
-            el("p", "segue drill", class_="brand"),
-            el("h1", str(receipt["title"])),
-            el("p", _sentence(str(receipt["verdict"])), class_="verdict bad" if lost else "verdict good"),
-            el("p", str(receipt["asked"].get("story", ""))),
-            _facts(receipt),
-            *_pictures(story),
+            el("p", "segue release" if receipt.get("end") else "segue drill", class_="brand"),
+            el("h1", said),
+            el(
+                "p",
+                _sentence(str(receipt["verdict"])),
+                class_="verdict bad" if bad else "verdict good" if receipt["sent"] else "verdict",
+            ),
+            el("p", str(receipt["asked"].get("story", "")) or asked_words(receipt["asked"])),
+            facts(receipt),
+            *_figures(story),
             *_causes(receipt),
             *_closeup(story),
             *_why(receipt),
@@ -110,46 +100,80 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _facts(receipt: Obj) -> Element:
-    load, latency = receipt["load"], receipt["latencyMs"]
-    window = receipt["exposure"]
-    bound = receipt["lostShareBound95"]
-    facts = [
-        ("sent while it mattered", f"{receipt['sent']:,}", f"{window['fromS']:.1f} s to {window['toS']:.1f} s"),
-        (
-            "lost",
-            f"{receipt['lost']:,}",
-            f"the true share is at most {say_share(bound)} (95 %)" if bound is not None else "",
-        ),
-        ("load", f"{load.get('ratePerSecond', 0):,g}/s", f"open loop, {load.get('mode', '')} connections"),
-        ("latency", f"{latency['p50']:g} ms", f"p99 {latency['p99']:g} ms, worst {latency['max']:g} ms"),
-        ("longest silence", f"{receipt['longestGapMs']:g} ms", "between two good answers"),
-    ]
-    return el(
-        "dl",
-        *[el("div", el("dt", name), el("dd", value), el("dd", note, class_="note")) for name, value, note in facts],
-    )
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One drawing and what it shows."""
+
+    name: str
+    drawing: Element
+    caption: str
 
 
-def _pictures(story: Story) -> list[Node]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """All that a story has to show, on one time axis."""
+
+    drawn: tuple[Picture, ...]
+    scene: Scene
+
+
+def pictures(story: Story) -> Pictures:
+    """Traffic, pods and latency: those of them that there is something to draw for."""
+    last_s = max((record.planned_s - story.zero_s for record in story.records), default=0.0)
     if not story.records:
-        return []
-    last_s = max(record.planned_s for record in story.records) - story.zero_s
-    axis = TimeAxis(begin_s=-BEFORE_S, end_s=max(last_s, 1.0) + BEFORE_S)
+        last_s = max(
+            (row.at_s - story.zero_s for pod in story.timeline.stories.values() for row in pod.happenings), default=0.0
+        )
+    end_s = max(last_s, story.receipt["exposure"]["toS"], 1.0)
+    room_s = BEFORE_S if end_s > 10 * BEFORE_S else end_s / 10
+    axis = TimeAxis(begin_s=-room_s, end_s=end_s + room_s)
     shown = shown_pods(story.timeline, story.zero_s + axis.begin_s, story.zero_s + axis.end_s)
     seen = sorted({record.version or "?" for record in story.records if record.outcome is Outcome.OK})
-    versions = tuple(dict.fromkeys([*seen, *(version_of(pod.image) for pod in shown)]))
+    versions = tuple(dict.fromkeys([*seen, *(pod.version or version_of(pod.image) for pod in shown)]))
     scene = Scene(axis=axis, zero_s=story.zero_s, versions=versions)
+    steps = [
+        Step(number=number, at_s=row["atS"], words=str(row["action"]))
+        for number, row in enumerate(story.receipt["actions"], 1)
+    ]
+    drawn: list[Picture] = []
+    if story.records:
+        drawn.append(Picture("traffic", traffic_picture(scene, story.records, story.explained), _TRAFFIC))
+    if shown:
+        caption = " ".join([_PODS if story.records else _PODS_SEEN, *([_STEPS] if steps else [])])
+        drawn.append(Picture("pods", pods_picture(scene, shown, steps), caption))
+    if story.records:
+        drawn.append(Picture("latency", latency_picture(scene, story.records), _LATENCY))
+    return Pictures(drawn=tuple(drawn), scene=scene)
+
+
+def _figures(story: Story) -> list[Node]:
+    found = pictures(story)
+    if not found.drawn:
+        return []
     return [
         el("h2", "What happened"),
-        _legend(scene, versions),
-        el("figure", traffic_picture(scene, story.records, story.explained), _caption(_TRAFFIC)),
-        el("figure", pods_picture(scene, shown), _caption(_PODS)) if shown else el("p"),
-        el("figure", latency_picture(scene, story.records), _caption(_LATENCY)),
+        _legend(found.scene, loaded=bool(story.records)),
+        *[el("figure", picture.drawing, _caption(picture.caption)) for picture in found.drawn],
     ]
 
 
-_TRAFFIC = "Good answers per second by version. Each red dot is a lost request; it leads to its cause."
+def files(story: Story) -> dict[str, str]:
+    """The pictures as SVG files by name, each with the style it needs."""
+    found = {picture.name: picture.drawing for picture in pictures(story).drawn}
+    closeup = closeup_picture(story.timeline, story.explained, story.zero_s)
+    if closeup is not None:
+        found["closeup"] = closeup
+    return {f"{name}.svg": standalone(drawing) for name, drawing in found.items()}
+
+
+_PODS_SEEN = (
+    "One bar per pod, as the release saw it through the API: pale while starting, full while Ready, dashed once it was "
+    "taken out of traffic and only drained, faded while ending. The thin line below: Services send to it."
+)
+_STEPS = "The numbers are the steps below."
+
+
+_TRAFFIC = "Good answers per second by version. Red dots are lost requests; each leads to its cause."
 _PODS = (
     "One bar per pod: pale while starting, full while ready, faded while ending. The thin line under a bar says that "
     "the data plane sends new connections to it. Where that line is red, nobody was listening."
@@ -187,8 +211,13 @@ def _is_gone(story: PodStory) -> bool:
     return story.happenings[-1].what.value in ("pod_removed", "sandbox_removed", "rule_removed")
 
 
-def _legend(scene: Scene, versions: Sequence[str]) -> Element:
-    items: list[Node] = [el("span", el("i", class_=f"chip {scene.colour(version)}"), version) for version in versions]
+def _legend(scene: Scene, *, loaded: bool) -> Element:
+    items: list[Node] = [
+        el("span", el("i", class_=f"chip {scene.colour(version)}"), version) for version in scene.versions
+    ]
+    if not loaded:
+        items.append(el("span", el("i", class_="chip thin"), "Services send to it"))
+        return el("p", *items, class_="legend")
     for sign, words in (
         ("▼", "SIGTERM"),
         ("○", "listener closed"),
@@ -223,7 +252,7 @@ def _causes(receipt: Obj) -> list[Node]:
 
 def _why(receipt: Obj) -> list[Node]:
     kinds = [CauseKind(row["cause"]) for row in receipt["causes"]]
-    if not kinds and receipt["pods"]:
+    if not kinds and receipt["pods"] and receipt["sent"]:
         reasons = sorted({pod["reason"] for pod in receipt["pods"]})
         if reasons == ["native"]:
             return []
@@ -243,14 +272,16 @@ def _acts(receipt: Obj) -> list[Node]:
         rows = [
             el(
                 "tr",
+                el("td", str(number), class_="number"),
                 el("td", f"{row['atS']:.3f} s", class_="number"),
                 el("td", row["action"]),
                 el("td", row["because"]),
                 el("td", *_shortened("; ".join(part for part in (row["barrier"], row["evidence"]) if part))),
+                id=f"step-{number}",
             )
-            for row in receipt["actions"]
+            for number, row in enumerate(receipt["actions"], 1)
         ]
-        head = el("tr", el("th", "at"), el("th", "action"), el("th", "because"), el("th", "barrier and evidence"))
+        head = el("tr", *[el("th", name) for name in ("", "at", "action", "because", "barrier and evidence")])
         found += [
             el("h2", "What was done"),
             el("div", el("table", el("thead", head), el("tbody", *rows)), class_="wide"),
@@ -264,10 +295,11 @@ def _acts(receipt: Obj) -> list[Node]:
                 el("td", row["version"]),
                 el("td", row["reason"]),
                 el("td", row["evidenceSource"]),
+                el("td", *_shortened(str(row.get("because", "")))),
             )
             for row in receipt["pods"]
         ]
-        head = el("tr", *[el("th", name) for name in ("ended at", "pod", "version", "reason", "told by")])
+        head = el("tr", *[el("th", name) for name in ("ended at", "pod", "version", "reason", "told by", "because")])
         found += [
             el("h2", "Pods that ended"),
             el("div", el("table", el("thead", head), el("tbody", *rows)), class_="wide"),
@@ -308,12 +340,15 @@ def _errors(receipt: Obj) -> list[Node]:
 
 def _embedded(receipt: Obj) -> list[Node]:
     """The receipt, for people to read and for machines to find."""
-    text = msgspec.json.format(msgspec.json.encode(receipt), indent=2).decode()
+    text = msgspec.json.encode(receipt).decode()
+    shown = msgspec.json.format(text, indent=2)
     # Inside <script> only `<` could end it early; JSON may write it otherwise.
     safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     version = receipt["tool"]["version"]
+    left = "" if len(shown) <= JSON_SHOWN_MAX else "\n... the whole of it is in the file beside this page"
+    start = "load" if receipt["sent"] else "release"
     return [
-        el("details", el("summary", "The receipt (JSON)"), el("pre", text if len(text) < 200_000 else text[:200_000])),
+        el("details", el("summary", "The receipt (JSON)"), el("pre", shown[:JSON_SHOWN_MAX] + left)),
         el("script", Trusted(safe), type="application/json", id="receipt"),
-        el("footer", f"segue {version}, {receipt['zeroAt']}. Times count from the start of the load."),
+        el("footer", f"segue {version}, {receipt['zeroAt']}. Times count from the start of the {start}."),
     ]

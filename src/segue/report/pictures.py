@@ -20,6 +20,9 @@ BAR = 11.0
 PODS_MAX = 60  # rows; beyond this nobody reads on
 HEIGHT = 190.0
 ERRORS_DRAWN_MAX = 1500
+ERROR_ROOM = 5.0  # width of what one mark stands for, beyond that number
+STEP_ROOM = 44.0  # between the labels of two steps
+STEPS_TOLD_MAX = 20
 COLOURS = 6  # classes v0 to v5 of the style sheet
 
 
@@ -41,6 +44,15 @@ class Scene:
         return f"v{place % COLOURS}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One action as a mark: `at_s` after the start, `number` of its row in the table."""
+
+    number: int
+    at_s: float
+    words: str
+
+
 def version_of(image: str) -> str:
     """The tag of an image: what its pods answer as, too, in the example server."""
     last = image.rpartition("/")[2]
@@ -55,22 +67,44 @@ def _svg(height: float, name: str, children: Sequence[Element]) -> Element:
 # -- pods ------------------------------------------------------------------------------------------------------------
 
 
-def pods_picture(scene: Scene, stories: Sequence[PodStory]) -> Element:
-    """A bar per pod: starting, ready, terminating; under it, while the data plane sends to it, a line that turns red
-    where nobody listens any more (or yet)."""
+def pods_picture(scene: Scene, stories: Sequence[PodStory], steps: Sequence[Step] = ()) -> Element:
+    """A bar per pod: starting, ready, let go, terminating; under it, while the data plane sends to it (where only
+    endpoints are known: while it is one), a line that turns red where nobody listens any more (or yet). The steps of a
+    release cross them, numbered as in the table of what was done."""
     drawn = list(stories)[:PODS_MAX]
-    bottom = 8 + ROW * len(drawn)
-    parts = scene.axis.grid(4, bottom)
+    first = 26.0 if steps else 8.0
+    bottom = first + ROW * len(drawn)
+    parts = scene.axis.grid(first - 4, bottom)
     for number, story in enumerate(drawn):
-        parts.append(_pod(scene, story, 8 + ROW * number))
+        parts.append(_pod(scene, story, first + ROW * number))
+    parts += _steps(scene, steps, bottom)
     if len(stories) > len(drawn):
         text = f"and {len(stories) - len(drawn)} more pods"
         parts.append(el("text", text, x=WIDTH - RIGHT, y=bottom + 14, class_="mark", text_anchor="end"))
     return _svg(bottom + 22, "pods over time", parts)
 
 
+def _steps(scene: Scene, steps: Sequence[Step], bottom: float) -> list[Element]:
+    """A dashed line per step with its number above; those too near each other share one, `7-12`."""
+    groups: list[list[Step]] = []
+    for step in steps:
+        if groups and scene.axis.x(step.at_s) - scene.axis.x(groups[-1][0].at_s) < STEP_ROOM:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    parts: list[Element] = []
+    for group in groups:
+        first, last, x = group[0], group[-1], scene.axis.x(group[0].at_s)
+        words = "\n".join(f"{step.number}. {step.words} ({step.at_s:.1f} s)" for step in group[:STEPS_TOLD_MAX])
+        label = str(first.number) if first is last else f"{first.number}-{last.number}"
+        number = el("text", label, x=x, y=13.0, class_="step", text_anchor="middle")
+        line = el("line", x1=x, y1=18.0, x2=x, y2=bottom, class_="moment")
+        parts.append(el("a", el("title", words), line, number, href=f"#step-{first.number}"))
+    return parts
+
+
 def _pod(scene: Scene, story: PodStory, top: float) -> Element:
-    version = version_of(story.image)
+    version = story.version or version_of(story.image)
     short = story.pod.rpartition("/")[2]
     label = short if len(short) <= 18 else "…" + short[-16:]
     born_s = story.happenings[0].at_s
@@ -80,15 +114,18 @@ def _pod(scene: Scene, story: PodStory, top: float) -> Element:
     end_s = gone.at_s if gone else scene.zero_s + scene.axis.end_s
     ready_s = min(ready.at_s if ready else end_s, end_s)
     leaving_s = min(leaving.at_s if leaving else end_s, end_s)
+    let_go = story.first(What.POD_LET_GO)
+    let_go_s = max(min(ready_s, leaving_s), min(let_go.at_s, leaving_s)) if let_go else leaving_s
     colour = scene.colour(version)
     parts = [
         el("title", f"{story.pod} ({version})"),
         el("text", label, x=LEFT - 8, y=top + BAR - 1, class_="name", text_anchor="end"),
         _bar(scene, (born_s, min(ready_s, leaving_s)), top, f"{colour} starting"),
-        _bar(scene, (min(ready_s, leaving_s), leaving_s), top, f"{colour} ready"),
+        _bar(scene, (min(ready_s, leaving_s), let_go_s), top, f"{colour} ready"),
+        *([_bar(scene, (let_go_s, leaving_s), top, f"{colour} draining")] if let_go else []),
         _bar(scene, (leaving_s, end_s), top, f"{colour} leaving"),
     ]
-    for span in story.rules:
+    for span in story.rules or story.endpoints:
         until_s = min(span.end_s, scene.zero_s + scene.axis.end_s)
         parts.append(_line(scene, (span.begin.at_s, until_s), top + BAR + 3, "routed"))
         parts += [_line(scene, hole, top + BAR + 3, "danger") for hole in _holes(story, span.begin.at_s, until_s)]
@@ -189,16 +226,37 @@ def traffic_picture(scene: Scene, records: Sequence[Record], explained: Sequence
 
 
 def _errors(scene: Scene, explained: Sequence[Explained]) -> list[Element]:
+    """A mark per lost request; where they are too many, one per cause and piece of time, larger for more."""
     lost = [row for row in explained if row.record.outcome.lost]
+    if not lost:
+        return []
+    label = el("text", f"{len(lost):,} lost", x=LEFT - 8, y=18, class_="name lost", text_anchor="end")
+    if len(lost) > ERRORS_DRAWN_MAX:
+        return [*_gathered(scene, lost), label]
     parts: list[Element] = []
-    for row in lost[:ERRORS_DRAWN_MAX]:
+    for row in lost:
         at_s = row.record.done_s - scene.zero_s
         title = f"{row.record.outcome.value} at {at_s:.3f} s: {row.cause.kind.value}"
         # Neighbours in time would hide each other, so the source port spreads them over a few rows.
         mark = el("circle", el("title", title), cx=scene.axis.x(at_s), cy=7 + 4.0 * (row.record.index % 5), r=2.6)
         parts.append(el("a", mark, href=f"#cause-{row.cause.kind.value}", class_="error"))
-    if lost:
-        parts.append(el("text", f"{len(lost):,} lost", x=LEFT - 8, y=18, class_="name lost", text_anchor="end"))
+    return [*parts, label]
+
+
+def _gathered(scene: Scene, lost: Sequence[Explained]) -> list[Element]:
+    kinds = sorted({row.cause.kind.value for row in lost})
+    counts: dict[tuple[int, str], int] = {}
+    for row in lost:
+        key = (int(scene.x(row.record.done_s) / ERROR_ROOM), row.cause.kind.value)
+        counts[key] = counts.get(key, 0) + 1
+    most = max(counts.values())
+    parts: list[Element] = []
+    for (column, kind), count in sorted(counts.items()):
+        x = (column + 0.5) * ERROR_ROOM
+        y = 5.0 + 18.0 * (kinds.index(kind) + 0.5) / len(kinds)
+        title = f"{count:,} lost around {scene.axis.at_s(x):.1f} s: {kind}"
+        mark = el("circle", el("title", title), cx=x, cy=y, r=1.4 + 1.8 * math.sqrt(count / most))
+        parts.append(el("a", mark, href=f"#cause-{kind}", class_="error"))
     return parts
 
 

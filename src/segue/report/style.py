@@ -15,6 +15,7 @@ main{max-width:1180px;margin:0 auto;padding:36px 28px 60px}
 h1{margin:.1em 0 .35em;font-size:30px;line-height:1.2;letter-spacing:-.01em}
 h2{margin:2em 0 .6em;font-size:20px}
 .verdict{display:inline-block;margin:0 0 .6em;padding:.45em .9em;border-radius:8px;font-size:19px;font-weight:600}
+.verdict{background:color-mix(in srgb,var(--soft) 11%,transparent)}
 .verdict.good{color:var(--good);background:color-mix(in srgb,var(--good) 12%,transparent)}
 .verdict.bad{color:var(--bad);background:color-mix(in srgb,var(--bad) 11%,transparent)}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:12px;margin:22px 0 0}
@@ -33,7 +34,9 @@ svg{display:block;width:100%;height:auto;font:11.5px system-ui,sans-serif}
 .v0{fill:var(--v0)}.v1{fill:var(--v1)}.v2{fill:var(--v2)}.v3{fill:var(--v3)}.v4{fill:var(--v4)}.v5{fill:var(--v5)}
 .grid{stroke:var(--rule);stroke-width:1}.mark{fill:var(--soft)}.name{fill:var(--ink)}
 .name.lost{fill:var(--bad);font-weight:600}
-.starting{opacity:.28}.ready{opacity:.95}.leaving{opacity:.5}
+.starting{opacity:.28}.ready{opacity:.95}.leaving{opacity:.28}
+.draining{opacity:.6;stroke:var(--ink);stroke-width:1;stroke-dasharray:3 2}
+.step{fill:var(--soft);font-size:11px;font-weight:600}a:hover .step{fill:var(--ink)}
 .routed{stroke:var(--good);stroke-width:2.2}.danger{stroke:var(--bad);stroke-width:3.4}
 .term{fill:var(--ink)}.closed{fill:var(--card);stroke:var(--bad);stroke-width:2}
 .exit{stroke:var(--ink);stroke-width:1.6;fill:none}.kill{stroke:var(--bad);stroke-width:2.4;fill:none}
@@ -46,7 +49,7 @@ table{border-collapse:collapse;width:100%;font-size:14px}
 th{font-size:12.5px;color:var(--soft);font-weight:500;text-align:left}
 th,td{padding:9px 14px;border-bottom:1px solid var(--rule);vertical-align:top}tbody tr:last-child td{border-bottom:0}
 tr:target{background:color-mix(in srgb,var(--v1) 16%,transparent)}
-.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.number{text-align:right;width:1%;font-variant-numeric:tabular-nums;white-space:nowrap}
 .why{border-left:3px solid var(--v1);padding-left:14px;max-width:80ch}
 details{margin:18px 0}summary{cursor:pointer;color:var(--soft)}details .wide{margin-top:10px}
 pre{overflow:auto;max-height:420px;background:var(--card);border:1px solid var(--rule);border-radius:10px;

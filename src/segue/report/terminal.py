@@ -1,11 +1,16 @@
-"""A receipt in a terminal: verdict, causes, and a small timeline in block characters. Strings only; prints nothing."""
+"""A receipt in a terminal: verdict, causes, and a small timeline in block characters. Strings only; prints nothing.
+
+Rule: names and messages come from a cluster or a file, so nothing of them may move a terminal's cursor.
+"""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 
 from segue.model.objects import Obj
+from segue.report.facts import asked_words
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LATE_SHARE_MAX = 0.05  # a few late ones change nothing; beyond this the stated rate was not the load's
@@ -38,6 +43,83 @@ def lines_of(receipt: Obj, judgement: str, screen: Screen) -> list[str]:
     if share > LATE_SHARE_MAX:
         lines += ["", f"  {share:.0%} of the requests left more than 50 ms late: this machine could not keep the rate"]
     return lines
+
+
+ACTIONS_MAX = 14  # so that it stays one screen
+
+
+def screen_of(receipt: Obj, screen: Screen) -> list[str]:
+    """A kept receipt for a person: what it was, how it ended, what was lost and why, the steps, the ends of pods."""
+    lost = bool(receipt["lost"] or receipt["lostOutsideExposure"])
+    stopped = receipt.get("end") not in {None, "", "done", "held"}
+    mark = screen.paint("✗", "red") if lost or stopped else screen.paint("✓", "green")
+    said = str(receipt.get("endMessage") or receipt["title"])
+    window = receipt["exposure"]
+    took_s = window["toS"] - window["fromS"]
+    head = f"{str(receipt['zeroAt'])[:19].replace('T', ' ')} UTC, {took_s:.1f} s, {asked_words(receipt['asked'])}"
+    lines = [f"{mark} {screen.paint(printable(said), 'bold')}", screen.paint(f"  {printable(head)}", "dim")]
+    lines += [f"  {receipt['verdict']}"]
+    if receipt["sent"]:
+        latency = receipt["latencyMs"]
+        lines.append(
+            f"  latency p50 {latency['p50']:g} ms, p99 {latency['p99']:g} ms, worst {latency['max']:g} ms; "
+            f"longest silence {receipt['longestGapMs']:g} ms"
+        )
+        lines += ["", *timeline(receipt, screen)]
+    if receipt["causes"]:
+        lines += ["", *causes(receipt, screen)]
+    if receipt["actions"]:
+        lines += ["", *_steps(receipt, screen)]
+    if receipt["pods"]:
+        lines += ["", *_ends(receipt, screen)]
+    return [printable(line, escapes=screen.colours) for line in lines]
+
+
+def printable(text: str, *, escapes: bool = False) -> str:
+    """Text without characters that a terminal obeys; our own colours stay where `escapes` is said."""
+    if not escapes:
+        return "".join(char if char.isprintable() else "\ufffd" for char in text)
+    own = {f"\033[{code}m" for code in [*CODES.values(), "0"]}
+    parts = re.split(r"(\033\[\d+m)", text)
+    return "".join(part if part in own else printable(part) for part in parts)
+
+
+def _steps(receipt: Obj, screen: Screen) -> list[str]:
+    """The actions; of many of one kind the first only."""
+    rows: list[tuple[float, str, int]] = []
+    for row in receipt["actions"]:
+        kind = " ".join(str(row["action"]).split()[:2])
+        if rows and " ".join(rows[-1][1].split()[:2]) == kind:
+            rows[-1] = (rows[-1][0], rows[-1][1], rows[-1][2] + 1)
+        else:
+            rows.append((row["atS"], str(row["action"]), 1))
+    lines = [screen.paint(f"  {'AT':>9}  ACTION", "dim")]
+    for at_s, action, count in rows[:ACTIONS_MAX]:
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        lines.append("  " + _cut(f"{at_s:>7.1f} s  {action}{more}", screen.width - 4))
+    if len(rows) > ACTIONS_MAX:
+        lines.append(screen.paint(f"  {'':>9}  and {len(rows) - ACTIONS_MAX} more steps", "dim"))
+    return lines
+
+
+def _ends(receipt: Obj, screen: Screen) -> list[str]:
+    """How old pods ended, counted; and who was cut off."""
+    counts: dict[tuple[str, str], int] = {}
+    for pod in receipt["pods"]:
+        key = (str(pod["reason"]), str(pod["evidenceSource"]))
+        counts[key] = counts.get(key, 0) + 1
+    said = ", ".join(f"{count} {reason} (evidence: {source})" for (reason, source), count in sorted(counts.items()))
+    lines = [f"  old pods ended: {said}"]
+    for pod in receipt["pods"]:
+        if pod["reason"] == "capped":
+            text = f"    {pod['pod']} was still busy: {pod.get('because') or 'its receipt does not say with whom'}"
+            lines.append(screen.paint(_cut(text, screen.width - 2), "red"))
+    return lines
+
+
+def _cut(text: str, width: int) -> str:
+    width = max(30, width)
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def timeline(receipt: Obj, screen: Screen) -> list[str]:

@@ -45,6 +45,7 @@ def _inject(place: Place, tmp_path: Path, *objects: Obj, options: tuple[str, ...
     done = place.run("segue", "inject", "-f", str(file), "--write", "--agent-image", AGENT, *options)
     assert done.returncode == 0, done.stderr
     place.kubectl("apply", "-f", str(file))
+    assert place.run("segue", "uninject", "-f", str(file)).stdout == yaml.safe_dump_all(objects, sort_keys=False)
 
 
 def _serving(place: Place, tmp_path: Path, replicas: int = 3, options: tuple[str, ...] = ()) -> tuple[str, list[str]]:
@@ -60,6 +61,21 @@ def _warm_up(calls: Calls, pods: list[str]) -> None:
     calls.wait(lambda call: bool(call.who))
     calls.wait_more(300)
     assert {call.who for call in calls.calls} >= set(pods)
+
+
+@pytest.mark.full
+@pytest.mark.only("real", "the embedded cluster's own way to see connections is asked first")
+@pytest.mark.states("agent")
+def test_a_release_asks_the_agent(place: Place, tmp_path: Path) -> None:
+    ip, pods = _serving(place, tmp_path)
+    file = tmp_path / "app.yaml"
+    with calling(place, ip, 80, per_s=_PACE) as calls:
+        _warm_up(calls, pods)
+        done = place.run("segue", "release", "-f", str(file), "--image", "puppet=v2", limit_s=200)
+
+    assert done.returncode == 0, done.stderr
+    assert "3 quiet (evidence: agent)" in done.stdout
+    assert calls.lost == []
 
 
 def _ip(place: Place, pod: str) -> str:

@@ -245,6 +245,7 @@ PAIRS = (
     ),
 )
 CROSS_SECTION = {"ZD101", "ZD302"}
+EVENTS_MAX = 8
 
 
 def _judged(objects: list[Obj]) -> set[str]:
@@ -263,7 +264,8 @@ def _repaired(pair: Pair) -> list[Obj]:
     return [one for one in yaml.safe_load_all(text) if one["kind"] != "PodDisruptionBudget"]
 
 
-def _lost(place: Place, objects: list[Obj], pair: Pair) -> int:
+def _lost(place: Place, objects: list[Obj], pair: Pair, events: int = 1) -> int:
+    """How many are lost in so many events; no more of them once something is."""
     place.create(*objects)
     rollouts.complete(place, "web")
     wait_until(
@@ -271,7 +273,8 @@ def _lost(place: Place, objects: list[Obj], pair: Pair) -> int:
         limit_s=30,
         what="the Service's endpoints",
     )
-    return (pair.measure or lost_of_many)(place, pair.event)
+    measure = pair.measure or lost_of_many
+    return next((lost for _ in range(events) if (lost := measure(place, pair.event))), 0)
 
 
 def _marked(pair: Pair, *more: pytest.MarkDecorator) -> ParameterSet:
@@ -289,7 +292,8 @@ def _bad(pair: Pair) -> ParameterSet:
 @pytest.mark.parametrize("pair", [_bad(pair) for pair in PAIRS])
 def test_an_error_loses_requests(place: Place, pair: Pair) -> None:
     assert pair.rule in _judged(pair.bad)
-    assert _lost(place, pair.bad, pair) >= 1
+    # A real cluster's rules may change before anybody calls: what a rule says can happen, happens now and then
+    assert _lost(place, pair.bad, pair, EVENTS_MAX) >= 1
 
 
 @pytest.mark.parametrize("pair", [_marked(pair) for pair in PAIRS])

@@ -66,7 +66,8 @@ def _pull_side(place: Place, ip: str, **strings: str) -> None:
 def test_sidecars_init_containers_and_containers_begin_in_their_order(place: Place, measured: Keep) -> None:
     patient = _at_side("startup", failureThreshold=30)
     plain = manifests.container() | {"name": "plain", "command": ["sh", "-c", "sleep 1; true"]}
-    last = _sidecar("last", port=8082)
+    # its probe: without one the container may write its first line before the sidecar does, both being started
+    last = _sidecar("last", port=8082, startupProbe=asks("startup", port=8082) | {"periodSeconds": 1})
     ip = _begin(place, _pod(_sidecar(strings="startup=500*2", startupProbe=patient), plain, last))
     wait_until(lambda: answers(place, ip, 8082), limit_s=30, what="the last sidecar to answer")
 

@@ -59,6 +59,7 @@ COMPARED = Metric(name="errors", source=ONE, worse_at_most=0.05)
     [(ABSOLUTE, 0.05001, 0.0), (ABSOLUTE, 0.08, 0.0), (COMPARED, 0.0701, 0.02), (COMPARED, 0.1, 0.02)],
     ids=["just too bad", "too bad", "just worse", "worse"],
 )
+@pytest.mark.long
 def test_a_bad_version_seldom_passes_however_often_one_looks(metric: Metric, new: float, old: float) -> None:
     found = shares(analysis(metric), new, old, looks=1000)
 
@@ -70,6 +71,7 @@ def test_a_bad_version_seldom_passes_however_often_one_looks(metric: Metric, new
     [(ABSOLUTE, 0.05, 0.0), (ABSOLUTE, 0.03, 0.0), (COMPARED, 0.07, 0.02), (COMPARED, 0.02, 0.02)],
     ids=["just good enough", "good", "just not worse", "equal"],
 )
+@pytest.mark.long
 def test_a_good_version_is_seldom_taken_back(metric: Metric, new: float, old: float) -> None:
     found = shares(analysis(metric), new, old, looks=1000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.cli.files import check_writable, write_document
+from segue.cli.files import check_writable, write_whole
 from segue.model.errors import SegueError, UsageError
 
 
@@ -38,7 +38,7 @@ def test_what_cannot_be_written_is_a_mistake_of_the_command_line(tmp_path: Path,
 def test_a_document_replaces_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "receipt.json"
     path.write_text("before")
-    write_document(path, {"sent": 3})
+    write_whole(path, b'{"sent": 3}')
 
     assert json.loads(path.read_text()) == {"sent": 3}
     assert list(tmp_path.iterdir()) == [path]
@@ -48,7 +48,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    write_document(path, {"sent": 3})
+    write_whole(path, b'{"sent": 3}')
     said = os.read(reader, 1000)
     os.close(reader)
 
@@ -58,6 +58,6 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
 
 def test_a_full_device_is_told_and_left_as_it_is() -> None:
     with pytest.raises(SegueError, match="/dev/full cannot be written: No space left on device"):
-        write_document(Path("/dev/full"), {"sent": 3})
+        write_whole(Path("/dev/full"), b'{"sent": 3}')
 
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)

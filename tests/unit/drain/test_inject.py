@@ -174,6 +174,24 @@ def test_other_kinds_are_left_alone() -> None:
     assert inject(text, "x", WANTED) == (text, [])
 
 
+@pytest.mark.parametrize(
+    ("resources", "limits"),
+    [
+        ({}, {"memory": "64Mi"}),
+        ({"limits": {"memory": "1Gi"}}, {"memory": "64Mi"}),
+        ({"limits": {"memory": "1Gi", "cpu": 1}, "requests": {"cpu": "500m"}}, {"memory": "64Mi"}),
+        ({"limits": {"memory": "1Gi", "cpu": 1}}, {"memory": "64Mi", "cpu": "100m"}),
+    ],
+)
+def test_a_guaranteed_pod_stays_one_and_no_other_gets_a_limit_on_its_agents_cpu(resources: Obj, limits: Obj) -> None:
+    container = {"name": "c", "image": "i", "resources": resources}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "n"}, "spec": {"containers": [container]}}
+    found = first(inject(yaml.safe_dump(pod), "x", WANTED)[0])["spec"]["initContainers"][0]["resources"]
+
+    assert found["limits"] == limits
+    assert (found["requests"] == limits) is ("cpu" in limits)
+
+
 CONTAINER = st.fixed_dictionaries(
     {"image": st.just("i")},
     optional={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.drain.judge import Policy, Receiver, Verdict, Watch
-from segue.drain.samples import Connection, Sample
+from segue.drain.samples import Connection, Count, Sample
 from segue.drive.evidence import receiver_of
 from segue.model.objects import Obj
 from segue.model.services import Service
@@ -71,13 +71,16 @@ def test_c4_a_pool_shows_in_bytes_although_nobody_arrives() -> None:
     assert (after_s, end.reason) == (CAP_S, "capped")
 
 
-def look(watch: Watch, at_s: float, opens: int, rows: tuple[Connection, ...]) -> None:
+def look(
+    watch: Watch, at_s: float, opens: int, rows: tuple[Connection, ...], closed: frozenset[str] = frozenset()
+) -> None:
     watch.note(
         Sample(
             at_s=at_s,
             passive_opens=opens,
             connections=rows,
             source="node path",
+            closed=closed,
             listening=frozenset({PORT, 9100, 8081}),
         )
     )
@@ -99,6 +102,38 @@ def test_c5_scrapes_and_what_a_sidecar_connects_to_are_no_arrivals() -> None:
         if at_s > SWITCH_S + 2.1:
             assert watch.judge(at_s, SWITCH_S, Policy()).verdict is Verdict.QUIET, at_s
             return
+
+
+def test_c5_a_connection_within_the_pod_is_one_whichever_end_is_seen() -> None:
+    """Its client closed first, so its own end stays; somebody else has come in the same moment."""
+    watch = Watch(receiver=RECEIVER)
+    look(watch, 1.0, 10, ())
+    look(watch, 2.0, 11, (other(40_000, port=8081, remote="127.0.0.1"),))
+    look(watch, 3.0, 12, (), frozenset({f"0100007F:{40_000:04X} 0100007F:{8081:04X}"}))
+
+    assert [(one.at_s, one.count) for one in watch.arrivals] == [(3.0, 1)]
+
+
+def test_c5_what_was_only_counted_hides_nobody_who_comes_after_it() -> None:
+    watch = Watch(receiver=RECEIVER)
+    look(watch, 1.0, 10, ())
+    watch.count(Count(at_s=2.0, read_s=2.0, passive_opens=11))  # a scrape, as the next look tells
+    look(watch, 3.0, 12, (other(40_000),))
+
+    assert [(one.at_s, one.count) for one in watch.arrivals] == [(2.0, 1), (3.0, 1)]
+
+
+def test_c6_who_came_before_another_counter_began_says_nothing_of_a_rate_since() -> None:
+    watch = Watch(receiver=RECEIVER)
+    look(watch, 1.0, 100, ())
+    ended = frozenset(f"0100000A:{PORT:04X} 0700000A:{40_000 + number:04X}" for number in range(30))
+    look(watch, 60.0, 130, (), ended)
+    look(watch, 61.0, 3, (), ended)  # another network: it goes backwards
+    look(watch, 62.0, 6, tuple(other(50_000 + n, port=PORT, remote="10.0.0.7") for n in range(3)), ended)
+    evidence = watch.judge(66.0, 62.0, Policy())
+
+    assert watch.ends == {}
+    assert evidence.verdict is not Verdict.QUIET
 
 
 def test_c5_the_same_arrivals_unseen_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -281,3 +282,54 @@ def test_a_pod_seen_after_the_switch_only_is_judged_by_its_siblings_rhythm() -> 
 @pytest.mark.parametrize("choice", [{"sessionAffinity": "ClientIP"}, {"clusterIP": "None"}], ids=["sticky", "headless"])
 def test_where_clients_keep_to_a_pod_its_siblings_say_nothing_about_it(choice: Obj) -> None:
     assert seen_late({**SERVICE["spec"], **choice}).verdict == "not enough evidence"
+
+
+AGENT_RUNS: Obj = {"name": "segue-agent", "state": {"running": {}}}
+
+
+@dataclass
+class WithAgent(Sources):
+    """A cluster whose pod has the agent; it answers until `gone_s`, then as `gone` says."""
+
+    gone_s: float = 1e9
+    gone: str = "cannot look: denied"
+
+    def _answer(self, asked: Ask, now_s: float) -> Answer:
+        match asked:
+            case ReadPods(looks=(look,)) if look.container == "segue-agent":
+                self.asked.append(look.container)
+                told: Obj = {"passiveOpens": self.opens} | ({"connections": []} if look.whole else {})
+                text = json.dumps(told) if now_s < self.gone_s else self.gone
+                return Answer(now_s=now_s, texts={look.pod: ProcText(text=text, asked_s=now_s, read_s=now_s)})
+            case _:
+                return Sources._answer(self, asked, now_s)
+
+
+def with_agent() -> Obj:
+    return {**POD, "status": {**POD["status"], "initContainerStatuses": [AGENT_RUNS]}}
+
+
+def test_an_agent_is_asked_before_the_apps_container() -> None:
+    sources = WithAgent(shells=frozenset({"web"}), pod=with_agent())
+    evidence = found(watch(sources))
+
+    assert set(sources.asked[1:]) == {"segue-agent"}
+    assert (evidence.source, evidence.verdict) == ("agent", "quiet")
+
+
+def test_an_agent_that_fails_is_told_of_and_the_next_source_goes_on_from_there() -> None:
+    sources = WithAgent(shells=frozenset({"web"}), pod=with_agent(), gone_s=5.0)
+    evidence = found(watch(sources))
+
+    assert (evidence.source, evidence.verdict) == ("exec", "quiet")
+    (said,) = sources.said
+    assert said.because == "container segue-agent: cannot look: denied"
+    assert said.action == "judge by exec in container web instead"
+
+
+def test_an_agent_that_fails_where_nothing_else_sees_leaves_the_timer() -> None:
+    sources = WithAgent(pod=with_agent(), gone_s=11.0)
+    collector = watch(sources)
+
+    assert found(collector, at_s=16.0).verdict == "not enough evidence"
+    assert ended(found(collector, at_s=14.0), now_s=14.0, since_s=10.0, policy=Policy()) is None

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from segue.model.errors import Refused
+from segue.model.errors import Conflict, Refused
 from segue.model.objects import Obj, copy_of
 from segue.release.conflicts import check_around, keeps_labels
 from segue.release.plan import Approach, Plan, Target, make_plan
@@ -25,6 +25,7 @@ def warnings(
     change: Callable[[Obj], None] = lambda _: None,
     cluster: Cluster | None = None,
     after: Obj | None = None,
+    forces: bool = False,
 ) -> tuple[str, ...]:
     """What is found around a release from three pods to three."""
     template = copy_of(TEMPLATE)
@@ -32,7 +33,7 @@ def warnings(
     change(template)
     snapshot = (cluster or Cluster()).snapshot()
     target = Target(kind="release", template=template, after=after or {}, metadata={})
-    plan: Plan = make_plan(target, snapshot, Approach(strategy=strategy))
+    plan: Plan = make_plan(target, snapshot, Approach(strategy=strategy, forces=forces))
     return check_around(plan, snapshot, around)
 
 
@@ -187,6 +188,18 @@ def test_another_manager_of_the_selector_or_the_template_is_named() -> None:
     ]
     assert warnings(Surroundings(), cluster=by_hand) == ()
     assert warnings(Surroundings(), cluster=counting) == ()
+
+
+def test_who_applies_the_template_is_not_overruled_unless_that_is_said() -> None:
+    applied = managed(deployment(), "argocd-controller", "f:template")
+    applied["metadata"]["managedFields"][0]["operation"] = "Apply"
+
+    with pytest.raises(Conflict, match="argocd-controller applies the template of Deployment web") as refused:
+        warnings(Surroundings(), cluster=Cluster(deployment=applied))
+    assert "--force" in refused.value.remedy
+    assert (
+        "argocd-controller has applied" in warnings(Surroundings(), forces=True, cluster=Cluster(deployment=applied))[0]
+    )
 
 
 def test_clients_that_choose_by_themselves_and_flows_that_are_cut_are_told_of() -> None:

@@ -173,13 +173,6 @@ def test_a_page_without_losses_shows_no_causes() -> None:
     assert 'class="verdict good"' in html
 
 
-def test_a_page_without_a_load_has_no_pictures() -> None:
-    told = story()
-    silent = Story(receipt=told.receipt, judgement="", timeline=told.timeline, records=(), explained=(), zero_s=T0)
-
-    assert "<svg" not in page(silent)
-
-
 def test_every_class_of_a_picture_is_styled() -> None:
     drawings = "".join(re.findall(r"<svg.*?</svg>", page(story()), re.DOTALL))
     used = {name for found in re.findall(r'class="([^"]+)"', drawings) for name in found.split()}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from segue.model.objects import Obj
-from tests.live.both.user.app import LABEL, NAME, V2, App
+from tests.live.both.user.app import LABEL, NAME, V1, V2, App
 from tests.live.both.user.test_segue_strategies import check_arrived
 
 pytestmark = pytest.mark.live
@@ -15,6 +15,7 @@ pytestmark = pytest.mark.live
 STATEMENTS = {
     "segue plan: surroundings": "A quota without room is refused with a way that fits into it, which then loses "
     "nothing; budgets, autoscalers, policies and headless Services are warned of.",
+    "segue release --force": "A template that somebody else applies by server-side apply is changed only with --force.",
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {}
@@ -82,3 +83,19 @@ def test_a_budget_is_warned_of(serving: App) -> None:
     said = serving.done("plan", "-f", serving.file(V2))
 
     assert "warning: PodDisruptionBudget budget counts pods that have no traffic, too" in said
+
+
+@pytest.mark.states("segue release --force")
+def test_a_template_that_somebody_else_applies_is_changed_only_by_force(serving: App) -> None:
+    gitops = ("apply", "--server-side", "--field-manager", "gitops", "--force-conflicts", "-f")
+    serving.place.kubectl(*gitops, serving.file(V1))
+    before = serving.kept()
+    file = serving.file(V2)
+    refused = serving.refused("release", "-f", file, code=6)
+    untouched = serving.kept()
+    serving.done("release", "-f", file, "--force")
+
+    assert f"gitops applies the template of Deployment {NAME}" in refused
+    assert "--force releases all the same" in refused
+    assert untouched == before
+    check_arrived(serving)
