@@ -1,4 +1,4 @@
-"""The table of lookups: what each costs and comes to, by hand. Unit tests hold the rules against it, live ones the libraries.
+"""The table of lookups: what each costs and comes to, by hand. The rules and the libraries are held against it.
 
 A row: name, C library, setting, world, family, queries in total, outcome, the full name that was found.
 """

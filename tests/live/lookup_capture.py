@@ -93,7 +93,8 @@ def run(index: int, etc: Path, musl: str, servers: list[socket.socket]) -> Seen:
     seen: list[tuple[str, str, str]] = []
     said = b""
     while True:
-        ready, _, _ = select.select([ours, *servers], [], [], 30)
+        watched: list[int | socket.socket] = [ours, *servers]
+        ready, _, _ = select.select(watched, [], [], 30)
         for server in (one for one in servers if one in ready):
             packet, peer = server.recvfrom(4096)
             name, kind, end = question_of(packet)

@@ -28,7 +28,11 @@ def walk(question: Question, resolver: Resolver, world: World) -> Lookup:
     steps: list[Step] = []
     tried_as_is = question.name.endswith(".") or question.dots >= resolver.ndots
     if tried_as_is:
-        why = "it ends with a dot" if question.name.endswith(".") else f"{_dots(question)}, ndots:{resolver.ndots} reached"
+        why = (
+            "it ends with a dot"
+            if question.name.endswith(".")
+            else f"{_dots(question)}, ndots:{resolver.ndots} reached"
+        )
         steps.append(_ask(question.name, f"as it is: {why}", question, resolver, world))
         if steps[-1].said is Said.FOUND or question.name.endswith("."):
             return _done(steps, steps[-1].said, world)
@@ -53,7 +57,7 @@ def walk(question: Question, resolver: Resolver, world: World) -> Lookup:
 
 
 def _worst(steps: list[Step], walked: list[Step], *, tried_as_is: bool) -> Said | None:
-    """Which of the failures the program is told: of the first try as it is, else NODATA, else SERVFAIL, else the last."""
+    """The failure that the program is told: of the first try as it is, else NODATA, else SERVFAIL, else the last."""
     if tried_as_is:
         return steps[0].said
     said = {step.said for step in walked}
@@ -80,7 +84,7 @@ def _ask(name: str, because: str, question: Question, resolver: Resolver, world:
             good = [said for said in answers.values() if said not in BAD]
             if good:
                 return Step(queries=tuple(queries), said=_joint(good))
-    return Step(queries=tuple(queries), said=list(answers.values())[0])
+    return Step(queries=tuple(queries), said=next(iter(answers.values())))
 
 
 def _joint(good: list[Said]) -> Said:

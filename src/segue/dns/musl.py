@@ -39,9 +39,7 @@ def walk(question: Question, resolver: Resolver, world: World) -> Lookup:
         assert step.said is not None
         if step.said is Said.FOUND:
             hit = next(query for query in step.queries if query.said is Said.FOUND)
-            return Lookup(
-                queries=tuple(queries), outcome=Outcome.FOUND, found_as=world.behind(hit.name, hit.type)
-            )
+            return Lookup(queries=tuple(queries), outcome=Outcome.FOUND, found_as=world.behind(hit.name, hit.type))
         return Lookup(queries=tuple(queries), outcome=_TOLD[step.said])
     return Lookup(queries=tuple(queries), outcome=Outcome.NO_NAME)
 
@@ -89,7 +87,9 @@ def _ask(name: str, because: str, question: Question, resolver: Resolver, world:
             queries += to_all(unanswered, "no answer that counts: the next round")
         again = RETRIES_PER_TYPE * len(answers) if failing else 0
         queries += [
-            Query(name=name, type=failing[number % len(failing)], nameserver=servers[0], said=Said.SERVFAIL, because=why)
+            Query(
+                name=name, type=failing[number % len(failing)], nameserver=servers[0], said=Said.SERVFAIL, because=why
+            )
             for number in range(again)
             for why in ("SERVFAIL before: again at once",)
         ]

@@ -52,7 +52,9 @@ class Resolver:
 
     def with_options(self, **options: str) -> Resolver:
         """The same with other options; `_` stands for `-`."""
-        return replace(self, options={**self.options, **{name.replace("_", "-"): said for name, said in options.items()}})
+        return replace(
+            self, options={**self.options, **{name.replace("_", "-"): said for name, said in options.items()}}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,9 @@ class World:
     """Names without a trailing dot, in lower case."""
 
     exists: Mapping[str, frozenset[str]] = field(default_factory=dict)  # name -> types it has, none for NODATA
-    failing: Mapping[str, Said] = field(default_factory=dict)  # domain ("" for all) -> what everything in it is answered
+    failing: Mapping[str, Said] = field(
+        default_factory=dict
+    )  # domain ("" for all) -> what everything in it is answered
     failing_types: Mapping[tuple[str, str], Said] = field(default_factory=dict)  # the same of one name and type
     autopath: tuple[str, ...] = ()  # the client's search list, where the server walks it instead
 
