@@ -124,6 +124,11 @@ def of_pod(pod: Obj, cluster: ClusterDns) -> Resolver:
     )
 
 
+def hostname_of(pod: Obj) -> str:
+    """What the pod calls itself."""
+    return str((pod.get("spec") or {}).get("hostname") or name_of(pod))
+
+
 def of_namespace(namespace: str, cluster: ClusterDns) -> Resolver:
     """What a pod has that says nothing about DNS: dnsPolicy ClusterFirst."""
     searches = [f"{namespace}.svc.{cluster.domain}", f"svc.{cluster.domain}", cluster.domain, *cluster.node.search]
@@ -138,7 +143,7 @@ def hosts_of_pod(pod: Obj, cluster: ClusterDns) -> tuple[HostsLine, ...]:
         HostsLine(ip="::1", names=("localhost", "ip6-localhost", "ip6-loopback")),
     ]
     ip = str((pod.get("status") or {}).get("podIP") or "")
-    own = str(spec.get("hostname") or name_of(pod))
+    own = hostname_of(pod)
     if ip and not spec.get("hostNetwork"):
         subdomain = spec.get("subdomain")
         full = (f"{own}.{subdomain}.{namespace_of(pod)}.svc.{cluster.domain}",) if subdomain else ()

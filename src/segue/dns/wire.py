@@ -160,10 +160,10 @@ def written(asked: Asked, answer: Answer, limit: int) -> bytes:
     return b"".join((head, asked.raw, *sections[0], *sections[1], *sections[2], opt))
 
 
-def query(name: str, kind: int, number: int, *, edns_bytes: int | None = EDNS_BYTES_MAX) -> bytes:
+def query(name: str, kind: int, number: int, *, edns_bytes: int | None = EDNS_BYTES_MAX, dnssec: bool = False) -> bytes:
     """A question as a packet."""
     head = HEAD.pack(number, _RD, 1, 0, 0, int(edns_bytes is not None))
-    opt = b"" if edns_bytes is None else b"\0" + struct.pack("!HHIH", Type.OPT, edns_bytes, 0, 0)
+    opt = b"" if edns_bytes is None else b"\0" + struct.pack("!HHIH", Type.OPT, edns_bytes, _DO * dnssec, 0)
     return head + name_bytes(name) + _TAIL.pack(kind, IN) + opt
 
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segue.cluster.node import environment
@@ -34,6 +34,7 @@ from segue.cluster.node.effects import (
     StartFailed,
 )
 from segue.cluster.node.environment import ConfigError, Lookup
+from segue.dns.resolver import ClusterDns, hostname_of
 from segue.host.doors import Attachment, PodNetwork
 from segue.host.node import probing
 from segue.host.node.logs import LogFile
@@ -41,7 +42,7 @@ from segue.host.node.podfiles import PodFiles
 from segue.host.node.probing import Outcome
 from segue.host.node.processes import Process, Processes, Program
 from segue.model.errors import HostError, SegueError
-from segue.model.objects import Obj, name_of
+from segue.model.objects import Obj
 from segue.ports import Clock
 
 LOST_PIPE = "no such container is running"
@@ -66,6 +67,7 @@ class Where:
     node_ip: str
     state: Path
     lookup: Lookup
+    dns: ClusterDns = field(default_factory=ClusterDns)
 
 
 class Executor:
@@ -74,7 +76,7 @@ class Executor:
     def __init__(
         self, where: Where, network: PodNetwork, clock: Clock, tell: Callable[[int, Result, bool], None]
     ) -> None:
-        self.files = PodFiles(where.state, where.lookup)
+        self.files = PodFiles(where.state, where.lookup, where.dns)
         self.containers: dict[str, Running] = {}  # by container id
         self.processes = Processes(clock)
         self._where = where
@@ -196,7 +198,7 @@ class Executor:
                     env=command.env,
                     stdio=stdio,
                     cwd=command.cwd,
-                    hostname=name_of(effect.pod)[:63],
+                    hostname=hostname_of(effect.pod)[:63],
                     binds=binds,
                     staging=self.files.staging(effect.pod) if isolated else "",
                     network_fd=place.netns_fd,
