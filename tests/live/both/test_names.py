@@ -84,7 +84,7 @@ def piece(of: str, ends: list[Obj]) -> Obj:
 
 def headless(place: Place, name: str = "db") -> None:
     """Two that are ready, one by name, and one that is not."""
-    ends = [
+    ends: list[Obj] = [
         {"addresses": ["10.244.99.1"], "hostname": "db-0"},
         {"addresses": ["10.244.99.2"]},
         {"addresses": ["10.244.99.3"], "conditions": {"ready": False}},
@@ -220,7 +220,11 @@ def lookup(place: Place, pod: Obj, name: str) -> Obj:
 
 @pytest.mark.states("DNS-resolv", "DNS-policy", "DNS-hosts")
 def test_what_pods_are_told(place: Place) -> None:
-    config = {"nameservers": ["10.96.0.99"], "searches": ["corp.example"], "options": [{"name": "ndots", "value": "2"}]}
+    config: Obj = {
+        "nameservers": ["10.96.0.99"],
+        "searches": ["corp.example"],
+        "options": [{"name": "ndots", "value": "2"}],
+    }
     specs: dict[str, Obj] = {
         "plain": {},
         "more": {"dnsConfig": config | {"options": [*config["options"], {"name": "edns0"}]}},

@@ -13,8 +13,8 @@ from segue.dns.zone import NAMESPACES, SERVICES, Zone
 OUTSIDE = "api.example.com"
 
 
-def forward_of(responder: Responder, now_s: float, name: str = OUTSIDE, **edns: int | None) -> Forward:
-    found = responder.respond(query(name, Type.A, 5, **edns), now_s)
+def forward_of(responder: Responder, now_s: float, name: str = OUTSIDE, edns_bytes: int | None = 1232) -> Forward:
+    found = responder.respond(query(name, Type.A, 5, edns_bytes=edns_bytes), now_s)
     assert isinstance(found, Forward)
     return found
 

@@ -113,7 +113,7 @@ class DnsKeeper:
 
     async def _begin(self) -> asyncio.StreamReader:
         """Start it, and tell it all."""
-        self._process, ours = _started()
+        self._process, ours = start_server()
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         at = self._settings
         begin = {"ip": at.ip, "port": at.port, "domain": at.domain, "ttl_s": at.ttl_s, "cache_s": at.cache_s}
@@ -162,7 +162,8 @@ class DnsKeeper:
             self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
 
-def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
+def start_server() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A server that has been told nothing yet, and the socket over which it is told."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with theirs:
         process = subprocess.Popen(
