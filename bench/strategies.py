@@ -39,6 +39,8 @@ from segue.release.plan import Approach
 RUNS = 2
 RATE = 100  # 10 old pods: at least 7 arrivals/s each
 STEP = 2
+FIRST_TRIES = 20
+RECORDS = Path(tempfile.gettempdir()) / "segue-strategies.jsonl"  # stays, for whoever asks when one was lost
 BIN = Path(sys.executable).parent
 MANNERS = {
     "all_first": Approach(strategy="all-first"),
@@ -113,7 +115,13 @@ def _load(site: Site) -> Iterator[Obj]:
     found: Obj = {}
     with tempfile.TemporaryDirectory() as home:  # it is in the client's network already and must not look for a way
         env = {**site.env, "SEGUE_HOME": home}
-        how = ["--rate", str(RATE), "--for", "600s", "-o", "json"]
+        # that pods are Ready has yet to reach the node's rules
+        for _ in range(FIRST_TRIES):
+            if not subprocess.run(
+                [*argv, "--rate", "20", "--for", "1s"], env=env, capture_output=True, check=False
+            ).returncode:
+                break
+        how = ["--rate", str(RATE), "--for", "600s", "-o", "json", "--records", str(RECORDS)]
         with subprocess.Popen(
             [*argv, *how], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as firing:
