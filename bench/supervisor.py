@@ -47,8 +47,8 @@ def figures() -> Iterator[Figure]:
 
 def _inside(way: str) -> None:
     """In a namespace of our own: a server, the supervisor, and its probes."""
-    for words in ("link set lo up", f"addr add {ADDRESS}/32 dev lo"):
-        subprocess.run(["ip", *words.split()], check=True)
+    for words in (("link", "set", "lo", "up"), ("addr", "add", f"{ADDRESS}/32", "dev", "lo")):
+        subprocess.run(["ip", *words], check=True)
     server = http.server.ThreadingHTTPServer((ADDRESS, PORT), _Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:

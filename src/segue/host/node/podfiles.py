@@ -8,13 +8,17 @@ from pathlib import Path
 from segue.cluster.node.account import MOUNT, Accounts, account_of, files_for, is_mounted
 from segue.cluster.node.environment import Lookup, Place
 from segue.cluster.node.volumes import VolumeFile, files_of, mounts_of
-from segue.model.objects import Obj, name_of, namespace_of, uid_of
+from segue.dns.resolver import ClusterDns, hostname_of, of_pod, written, written_hosts
+from segue.model.objects import Obj, uid_of
 
 
 class PodFiles:
     """The directory of each pod: `UID/` with `etc/`, `volumes/NAME/` and `logs/CONTAINER/N.log`."""
 
-    def __init__(self, state: Path, lookup: Lookup, accounts: Accounts | None = None) -> None:
+    def __init__(
+        self, state: Path, lookup: Lookup, *, accounts: Accounts | None = None, dns: ClusterDns | None = None
+    ) -> None:
+        self._dns = dns or ClusterDns()
         self._pods = state
         self._lookup = lookup
         self._accounts = accounts
@@ -77,14 +81,11 @@ class PodFiles:
         shutil.rmtree(self._pods / pod_uid, ignore_errors=True)
 
     def _etc(self, pod: Obj, ip: str) -> dict[str, str]:
-        spec = pod["spec"]
-        name = str(spec.get("hostname") or name_of(pod))
-        lines = ["# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost", f"{ip}\t{name}"]
-        lines += [f"{one['ip']}\t{' '.join(one.get('hostnames') or [])}" for one in spec.get("hostAliases") or []]
+        resolver = of_pod({**pod, "status": {**(pod.get("status") or {}), "podIP": ip}}, self._dns)
         return {
-            "hosts": "\n".join(lines) + "\n",
-            "hostname": f"{name}\n",
-            "resolv.conf": _resolv_conf(pod),
+            "hosts": "# Kubernetes-managed hosts file.\n" + written_hosts(resolver.hosts),
+            "hostname": f"{hostname_of(pod)}\n",
+            "resolv.conf": written(resolver),
         }
 
 
@@ -97,15 +98,3 @@ def _fill(directory: Path, files: tuple[VolumeFile, ...]) -> None:
 
 
 _ETC = ("hosts", "hostname", "resolv.conf")
-
-
-def _resolv_conf(pod: Obj) -> str:
-    config = pod["spec"].get("dnsConfig") or {}
-    servers = config.get("nameservers") or []
-    searches = [f"{namespace_of(pod)}.svc.cluster.local", "svc.cluster.local", "cluster.local"]
-    searches += config.get("searches") or []
-    options = {"ndots": "5"} | {one["name"]: str(one.get("value") or "") for one in config.get("options") or []}
-    lines = [f"nameserver {server}" for server in servers]
-    lines.append(f"search {' '.join(searches)}")
-    lines.append("options " + " ".join(f"{name}:{value}" if value else name for name, value in options.items()))
-    return "\n".join(lines) + "\n"

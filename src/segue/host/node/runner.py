@@ -13,7 +13,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -41,6 +41,7 @@ from segue.cluster.node.effects import (
 from segue.cluster.node.heartbeat import is_stopped
 from segue.cluster.store import Store, StoreEvent
 from segue.cluster.writes import Delete, Say, Update, Write
+from segue.dns.resolver import ClusterDns
 from segue.host.doors import PodNetwork
 from segue.host.node.executor import Executor, Where
 from segue.host.node.listeners import Listeners
@@ -73,6 +74,7 @@ class NodeBody:
     clock: Clock
     state: Path  # its own directory: each pod's files and logs go into one below it
     accounts: Accounts | None = None  # whose tokens pods get
+    dns: ClusterDns = field(default_factory=ClusterDns)
 
 
 class NodeRunner:
@@ -88,6 +90,7 @@ class NodeRunner:
             state=body.state,
             lookup=store.get,
             accounts=body.accounts,
+            dns=body.dns,
         )
         self.executor = Executor(where, body.network, body.clock, self._told)
         self._listeners = Listeners(body.network, body.recorder, body.clock)
