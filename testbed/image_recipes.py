@@ -40,7 +40,12 @@ _PYTHON_IN_IMAGE = "/usr/bin/python3"
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 _ALWAYS = ("encodings",)  # found by name at any time, not by an import
 _BY_NAME = {"encodings.idna", "os"}  # what looking up a host name loads; by what Python knows its library
-_PARTS = {"concurrent": "concurrent.futures.thread", "argparse": "shutil"}  # loaded when first needed
+# Loaded when first needed
+_PARTS = {
+    "concurrent": "concurrent.futures.thread",
+    "argparse": "shutil",
+    "multiprocessing": "multiprocessing.connection",
+}
 _ONLY_STANDARD = "only the standard library can be imported there"
 _LOADED = """
 import sys

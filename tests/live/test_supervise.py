@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -103,6 +104,29 @@ def test_beside_an_application_liveness_fails_as_often_as_was_said(start: Start,
     assert probe("/ready") == 503
     sick.unlink()
     wait_until(lambda: probe("/ready") == 200, what="it to be back")
+
+
+def test_an_application_that_does_not_answer_leaves_liveness_alone(start: Start, tmp_path: Path) -> None:
+    """Readiness asks the application and may wait for it; liveness is answered meanwhile."""
+    with socket.create_server((HOST, 0)) as silent:
+        url = f"http://{HOST}:{silent.getsockname()[1]}/"
+        start("--check", "true", "--ready-url", url)
+        wait_until(lambda: probe("/live") == 200, what="the supervisor")
+        with socket.create_connection((HOST, 8082)) as asking:
+            asking.sendall(b"GET /ready HTTP/1.1\r\n\r\n")
+            silent.accept()[0].close()  # only the first of its questions is closed: what comes is not answered
+            asking.settimeout(10)
+            first = asking.recv(100)
+        with socket.create_connection((HOST, 8082)) as asking:
+            asking.sendall(b"GET /ready HTTP/1.1\r\n\r\n")
+            held = silent.accept()[0]
+            assert [probe("/live") for _ in range(3)] == [200] * 3
+            asking.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                asking.recv(1)
+            held.close()
+
+    assert first.startswith(b"HTTP/1.1 503")
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ class Watch:
         window_s = self._window_s(arrived, rate, asked)
         enough = window_s <= asked.longest_s
         needed_s = max(asked.quiet_s, window_s) if enough else asked.timer_s
-        hardly_watched = bool(arrived) and asked.since_s - self.began_s < asked.longest_s
+        hardly_watched = any(row[2] for row in arrived) and asked.since_s - self.began_s < asked.longest_s
         if not enough and (math.isfinite(window_s) or hardly_watched):
             needed_s = asked.longest_s
         live = [key for key, known in self.tracked.items() if _is_live(known, now_s, asked)]

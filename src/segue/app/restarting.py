@@ -1,8 +1,9 @@
 """From "this pod should be restarted" to its restart: readiness goes first, then quiet, then the restart. Values only.
 
     well --- sick ---> asking --- the budget allows it ---> leaving --- told, and quiet ---> ending
-      ^                  |                                                                     |
-      +--- well again ---+                    back <--- it has been ended, and is well again --+
+      ^                  |                                     ^                               |
+      +--- well again ---+                                     +------ somebody comes ---------+
+                                              back <--- it has been ended, and is well again --+
 
 well, asking: in traffic. leaving, ending: readiness answers 503. ending: the supervisor ends its command or, beside an
 application, answers its liveness probe with 503 as often as the kubelet needs it (P5), and no more: the next container
@@ -10,6 +11,8 @@ would be ended, too.
 Rule 1: a pod that waits for its turn stays in traffic; others that restart need it there.
 Rule 2: what ends quiet is evidence (`quiet`), never the clock alone; the cap and the timer are the evidence's own.
 Rule 3: what was sick and is well again before it began to leave is left alone.
+Rule 4: between quiet and its end pass seconds, for the kubelet must be told several times; who comes meanwhile (a
+client, or its whole machine, that had stood still) is waited for as any other.
 Standard library only; never asks the time.
 """
 
@@ -88,9 +91,11 @@ def step(stand: Stand, seen: Seen, rules: Rules, now_s: float, stagger: float = 
         case Phase.LEAVING if not stand.told_s and seen.ready_told >= rules.told:
             return replace(stand, told_s=now_s)
         case Phase.LEAVING if seen.quiet:
-            return Stand(phase=Phase.ENDING, since_s=now_s, because=seen.quiet)
+            return Stand(phase=Phase.ENDING, since_s=now_s, told_s=stand.told_s, because=seen.quiet)
         case Phase.ENDING if seen.gone or seen.live_told >= rules.told:
             return Stand(phase=Phase.BACK, since_s=now_s, because="it was ended")
+        case Phase.ENDING if not seen.quiet:
+            return Stand(phase=Phase.LEAVING, since_s=now_s, told_s=stand.told_s, because="somebody has come again")
         case Phase.BACK if not seen.failed:
             return Stand(phase=Phase.WELL, since_s=now_s, because="it is back")
         case Phase.BACK if now_s - stand.since_s > rules.back_max_s:

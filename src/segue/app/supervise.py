@@ -133,7 +133,7 @@ class Supervisor:
     # --- deciding ---------------------------------------------------------------------------------------------------
 
     def _tick(self, now_s: float) -> None:
-        leaving = self._stand.phase is Phase.LEAVING
+        leaving = self._stand.phase in {Phase.LEAVING, Phase.ENDING}
         if leaving or now_s >= self._look_at_s:
             self._answer_all()  # connections of our own are known before they are counted
             self._looks.take(leaving)
@@ -152,7 +152,9 @@ class Supervisor:
         stand = step(self._stand, seen, self._rules, now_s, self._stagger)
         if stand.phase is not self._stand.phase:
             say(f"{stand.phase}: {stand.because}")
-            self._ready_told = self._live_told = 0
+            self._live_told = 0
+            if stand.phase is not Phase.ENDING:  # the kubelet goes on being told while it leaves
+                self._ready_told = 0
             if stand.phase is Phase.ENDING and self._child is not None:
                 self._child.terminate()
         self._stand = stand
@@ -161,6 +163,8 @@ class Supervisor:
     def _quiet(self, now_s: float) -> str:
         """Why the drain may end; "" where it may not."""
         stand = self._stand
+        if stand.phase is Phase.ENDING and self._child is not None:
+            return stand.because  # it has its signal already
         if not stand.told_s:
             late = now_s - stand.since_s >= float(self._cap["cap_s"])
             return f"capped: readiness was asked {self._ready_told} times, not {self._rules.told}" if late else ""
@@ -182,14 +186,19 @@ class Supervisor:
             with contextlib.suppress(OSError), asking:  # whoever asked has gone
                 asking.settimeout(_PROBE_S)
                 head = asking.recv(4096).decode("latin-1").split(" ", 2)
-                asking.sendall(self._reply(head[1].partition("?")[0] if len(head) > 1 else ""))
+                path = head[1].partition("?")[0] if len(head) > 1 else ""
+                if path == "/ready" and self._ready is not None and answers_ready(self._stand):
+                    # It may take its time, and nobody's liveness must wait for it: that would end the application
+                    args = (self._ready, asking.dup())
+                    threading.Thread(target=_tell_readiness, args=args, name="segue-ready", daemon=True).start()
+                    continue
+                asking.sendall(self._reply(path))
                 asking.shutdown(socket.SHUT_WR)
 
     def _reply(self, path: str) -> bytes:
         stand = self._stand
         if path == "/ready":
             why = "" if answers_ready(stand) else f"{stand.phase}: {stand.because}"
-            why = why or (self._ready.fails() if self._ready else "")
             self._ready_told += bool(why)
             return http_answer(503 if why else 200, f"{why or 'ready'}\n")
         if path == "/live":
@@ -219,6 +228,14 @@ class Supervisor:
                 if found is not None and found.si_pid not in {0, self._child.pid}:
                     os.waitpid(found.si_pid, os.WNOHANG)
         return None
+
+
+def _tell_readiness(ready: Url, asking: socket.socket) -> None:
+    """The application's own word; not counted as told, for the pod may have begun to leave meanwhile."""
+    why = ready.fails()
+    with contextlib.suppress(OSError), asking:
+        asking.sendall(http_answer(503 if why else 200, f"{why or 'ready'}\n"))
+        asking.shutdown(socket.SHUT_WR)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -292,7 +292,8 @@ class Watch:
         longest_s = max(policy.timer_s, policy.longest_s)
         enough = window_s <= longest_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
-        hardly_watched = bool(arrived) and since_s - self.began_s < longest_s  # who came twice may come every second
+        # Who was seen to come twice may come every second; of who was not seen, a probe of a pod's start, nobody knows
+        hardly_watched = any(one.foreign for one in arrived) and since_s - self.began_s < longest_s
         if not enough and (math.isfinite(window_s) or hardly_watched):  # as long as for any other at least
             needed_s = longest_s
         count = len(live) + self.last.active

@@ -54,7 +54,7 @@ def _embedded(home: Path) -> Iterator[World]:
     images = home / "images.yaml"
     images.write_text(_IMAGE_MAP)
     state = home / "default"
-    settings = ClusterSettings(image_maps=(str(images), example_images.IMAGE_MAP))
+    settings = ClusterSettings(image_maps=(str(images), *example_images.IMAGE_MAPS))
     running = embedded.start(state, settings, with_me=True)
     try:
         with doors(state, state / "kubeconfig") as (door, port):

@@ -1,4 +1,4 @@
-"""The images of examples/gunicorn: on the embedded cluster by its map, on a real node brought once they changed."""
+"""The images of examples: on the embedded cluster by their maps, on a real node brought once they changed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import segue.app
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 GUNICORN = EXAMPLES / "gunicorn"
-IMAGE_MAP = str(GUNICORN / "images.yaml")
+UVICORN = EXAMPLES / "uvicorn"
+IMAGE_MAPS = (str(GUNICORN / "images.yaml"), str(UVICORN / "images.yaml"))
 _APP = Path(segue.app.__file__).parent
 _WITH = {
     "example.org/gunicorn:v1": [str(GUNICORN), "--entry", "serve.py", "--with", "gunicorn", "--with", "packaging"],
+    "example.org/uvicorn:v1": [
+        *(str(UVICORN), "--entry", "serve.py"),
+        *("--with", "uvicorn", "--with", "click", "--with", "h11"),
+    ],
     "example.org/supervise:v1": [str(EXAMPLES / "supervise")],
 }
 
@@ -23,7 +28,8 @@ _WITH = {
 def bring(state: Path) -> None:
     """Make the images on the node of this bed, once for all test processes, each text of theirs and each start."""
     crc = 0
-    for file in sorted([*GUNICORN.glob("*.py"), *(EXAMPLES / "supervise").glob("*.py"), *_APP.glob("*.py")]):
+    folders = (GUNICORN, UVICORN, EXAMPLES / "supervise", _APP)
+    for file in sorted(file for folder in folders for file in folder.glob("*.py")):
         crc = zlib.crc32(file.read_bytes(), crc)
     stamp = state / "data" / f"examples-{crc:x}"
     with (state / "examples.lock").open("w") as lock:

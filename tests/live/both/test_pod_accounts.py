@@ -12,6 +12,7 @@ import pytest
 from segue.cluster.node.account import MOUNT
 from segue.model.objects import Obj
 from tests.live.both.world import Place
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -73,16 +74,10 @@ def test_a_pod_acts_as_its_account_until_it_ends(place: Place) -> None:
 
     place.delete("pods", "web", grace_s=0)
     place.wait_gone("pods", "web")
-    assert _refused(place, where, ca, token, f"{root}/configmaps")
-
-
-def _refused(place: Place, where: tuple[str, int], ca: str, token: str, path: str) -> bool:
-    """Whether the token is no longer one; an API server may believe it for some seconds more."""
-    for _ in range(100):
-        if ask(place, where, ca, token, path)[0] == 401:
-            return True
-        place.get("serviceaccounts", "bob")
-    return False
+    # An API server may believe a token that it has just believed for some seconds more
+    wait_until(
+        lambda: ask(place, where, ca, token, f"{root}/configmaps")[0] == 401, limit_s=40, what="the token to end"
+    )
 
 
 @pytest.mark.states("Pod-account: none")

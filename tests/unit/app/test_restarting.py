@@ -46,7 +46,7 @@ def test_liveness_fails_only_as_often_as_the_kubelet_needs() -> None:
     ending = Stand(phase=Phase.ENDING, since_s=10.0)
     back = step(ending, replace(SICK, live_told=2), RULES, 12.0)
 
-    assert step(ending, replace(SICK, live_told=1), RULES, 99.0) == ending
+    assert step(ending, replace(SICK, live_told=1, quiet="quiet"), RULES, 99.0) == ending
     assert back.phase is Phase.BACK
     assert (answers_live(ending), answers_live(back), answers_ready(back)) == (False, True, False)
 
@@ -62,6 +62,16 @@ def test_who_does_not_come_back_is_judged_anew() -> None:
 def test_rules_that_cannot_hold_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         Rules(**wrong)  # type: ignore[arg-type]  # what a command line can hold
+
+
+def test_who_comes_between_quiet_and_the_end_is_waited_for() -> None:
+    """The kubelet has been told once of two times; then it hears that all is well, and counts anew."""
+    ending = Stand(phase=Phase.ENDING, since_s=30.0, told_s=12.0, because="quiet")
+    again = step(ending, Seen(failed=3, live_told=1), RULES, 31.0)
+
+    assert (again.phase, again.told_s, answers_live(again), answers_ready(again)) == (Phase.LEAVING, 12.0, True, False)
+    assert step(again, Seen(failed=3, quiet="quiet"), RULES, 34.0).phase is Phase.ENDING
+    assert step(ending, Seen(failed=3, live_told=RULES.told), RULES, 31.0).phase is Phase.BACK, "it is too late"
 
 
 @given(
@@ -80,7 +90,7 @@ def test_rules_that_cannot_hold_are_refused(wrong: dict[str, float]) -> None:
 )
 def test_it_is_never_ended_before_readiness_went_and_the_pod_was_quiet(told: list[Seen], stagger: float) -> None:
     order = {Phase.WELL: {Phase.ASKING}, Phase.ASKING: {Phase.WELL, Phase.LEAVING}, Phase.LEAVING: {Phase.ENDING}}
-    order |= {Phase.ENDING: {Phase.BACK}, Phase.BACK: {Phase.WELL}}
+    order |= {Phase.ENDING: {Phase.BACK, Phase.LEAVING}, Phase.BACK: {Phase.WELL}}
     stand = Stand()
     for now_s, seen in enumerate(told, 1):
         before, stand = stand, step(stand, seen, RULES, now_s * 10.0, stagger)
@@ -88,8 +98,10 @@ def test_it_is_never_ended_before_readiness_went_and_the_pod_was_quiet(told: lis
         if stand.phase is before.phase:
             continue
         assert stand.phase in order[before.phase]
-        if stand.phase is Phase.LEAVING:
+        if stand.phase is Phase.LEAVING and before.phase is Phase.ASKING:
             assert seen.turn is Turn.OURS or seen.turn is Turn.UNKNOWN
+        if stand.phase is Phase.LEAVING and before.phase is Phase.ENDING:
+            assert (seen.quiet, stand.told_s) == ("", before.told_s)
         if stand.phase is Phase.ENDING:
             assert seen.quiet
             assert not answers_ready(before)
