@@ -9,6 +9,7 @@ import pytest
 from segue.host.isolation import detect
 from tests.live.conftest import Cluster
 from tests.live.gateway_world import (
+    BOTH,
     GATEWAY,
     ROUTE,
     apply,
@@ -106,9 +107,10 @@ def test_a_port_has_one_gateway_and_a_route_names_a_listener(cluster: Cluster) -
     assert cluster.run("kubectl", "patch", "httproute", "web", "-p", json.dumps({"spec": {}})).returncode != 0
 
 
+@BOTH
 @pytest.mark.full
-def test_one_percent_of_a_hundred_thousand_requests(cluster: Cluster) -> None:
-    serve(cluster, 1)
+def test_one_percent_of_a_hundred_thousand_requests(cluster: Cluster, by: str) -> None:
+    serve(cluster, 1, by=by)
     apply(cluster, SECOND)
     cluster.wait_ready(1, "app=next")
     apply(cluster, route("{name: web, port: 80, weight: 99}, {name: next, port: 80, weight: 1}"))
@@ -121,9 +123,10 @@ def test_one_percent_of_a_hundred_thousand_requests(cluster: Cluster) -> None:
     assert abs(share - 0.01) <= 0.002
 
 
+@BOTH
 @pytest.mark.full
-def test_a_change_of_weights_takes_effect_within_a_second(cluster: Cluster) -> None:
-    serve(cluster, 1)
+def test_a_change_of_weights_takes_effect_within_a_second(cluster: Cluster, by: str) -> None:
+    serve(cluster, 1, by=by)
     apply(cluster, SECOND)
     cluster.wait_ready(1, "app=next")
     apply(cluster, route("{name: web, port: 80, weight: 1}, {name: next, port: 80, weight: 0}"))
