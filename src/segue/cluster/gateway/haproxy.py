@@ -54,10 +54,14 @@ def written(config: Config, address: str) -> Written:
     """The configuration of one Gateway."""
     lines: list[str] = []
     weights: dict[str, int] = {}
+    limits: dict[str, list[str]] = {}
     for port, hosts in config.ports.items():
         lines += _frontend(port, hosts, address, weights)
+        for key, _, entry in _named(port, hosts):
+            for one in entry.backends:
+                limits.setdefault(one.cluster, []).extend(_limit(key, entry))
     for _, cluster in sorted(config.clusters.items()):
-        lines += _backend(cluster)
+        lines += [*_backend(cluster), *dict.fromkeys(limits.get(cluster.name, ()))]
     body = "\n".join([_DEFAULTS, *lines])
     version = hashlib.sha256(body.encode()).hexdigest()[:16]
     head = [
@@ -87,10 +91,9 @@ def _frontend(port: int, hosts: dict[str, tuple[Entry, ...]], address: str, weig
         f"  http-request set-var(txn.w) rand({PARTS})",
     ]
     # The most specific host comes last, and wins.
-    known = {name: f"h{number}" for number, name in enumerate(sorted(hosts, key=_specific))}
-    for name, key in known.items():
+    for name, key in _keys(hosts).items():
         lines.append(f"  http-request set-var(txn.h) str({key}){_host(name)}")
-    named = [(f"{port}-{known[name]}-{n}", known[name], e) for name in known for n, e in enumerate(hosts[name])]
+    named = _named(port, hosts)
     for key, host, entry in named:
         conditions = " ".join(["!{ var(txn.e) -m found }", f"{{ var(txn.h) -m str {host} }}", *_conditions(entry)])
         lines.append(f"  http-request set-var(txn.e) str({key}) if {conditions}")
@@ -113,6 +116,23 @@ def _frontend(port: int, hosts: dict[str, tuple[Entry, ...]], address: str, weig
             chosen = f"{{ var(txn.w),sub(txn.t{number}) -m int lt 0 }}"
             uses.append(f"  use_backend {_name(one)} if {mine} {chosen}")
     return [*lines, *uses]
+
+
+def _keys(hosts: dict[str, tuple[Entry, ...]]) -> dict[str, str]:
+    return {name: f"h{number}" for number, name in enumerate(sorted(hosts, key=_specific))}
+
+
+def _named(port: int, hosts: dict[str, tuple[Entry, ...]]) -> list[tuple[str, str, Entry]]:
+    """Each entry with its key and its host's."""
+    return [(f"{port}-{key}-{n}", key, e) for name, key in _keys(hosts).items() for n, e in enumerate(hosts[name])]
+
+
+def _limit(key: str, entry: Entry) -> list[str]:
+    """A backend's own line for an entry that has a time limit."""
+    if not entry.timeout_s:
+        return []
+    mine = f"{{ var(txn.e) -m str {key} }}"
+    return [f"  http-request set-timeout server {round(entry.timeout_s * 1000)}ms if {mine}"]
 
 
 def _name(backend: Backend) -> str:
@@ -186,9 +206,10 @@ def _filters(entry: Entry) -> list[str]:
         elif path:
             lines.append(f"http-request replace-path {_prefix(entry)} {_literal(_joined(path))}\\1")
         if one["type"] == "RequestRedirect":
+            moved = one["requestRedirect"].get("path") or {}
+            if moved.get("type") == "ReplacePrefixMatch":  # the location is then made of the path that it has become
+                lines.append(f"http-request replace-path {_prefix(entry)} {_literal(_joined(moved))}\\1")
             lines.append(_redirect(entry, one["requestRedirect"]))
-    if entry.timeout_s:
-        lines.append(f"http-request set-timeout server {round(entry.timeout_s * 1000)}ms")
     return lines
 
 
@@ -219,6 +240,4 @@ def _redirect(entry: Entry, said: Obj) -> str:
     where = "%[pathq]"
     if path.get("type") == "ReplaceFullPath":
         where = _literal(path["replaceFullPath"])
-    elif path:
-        where = f"{_literal(_joined(path))}%[path,regsub({_prefix(entry)},\\1)]"
     return f"http-request redirect location {scheme}://{host}{port}{where} code {said.get('statusCode', 302)}"

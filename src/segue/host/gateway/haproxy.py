@@ -27,6 +27,8 @@ CHECK_LIMIT_S = 10.0
 _PLACES = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts it, and a user's PATH does not lead
 _SESSIONS = 7  # column of `show stat`: requests that a backend was given
 _TYPE, _BACKEND = 32, "1"
+_MASTER = "master.sock"
+_OLD = "# old workers"
 
 
 def find_haproxy() -> str:
@@ -63,7 +65,7 @@ class Haproxy:
         with (self._directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", "-c", CHILD, str(os.getpid()),
-                self._program, "-W", "-db", "-f", "haproxy.cfg",
+                self._program, "-W", "-db", "-S", f"unix@{_MASTER},mode,600", "-f", "haproxy.cfg",
                 cwd=self._directory, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.starts += 1
@@ -113,10 +115,24 @@ class Haproxy:
         info = await self._ask("show info") or ""
         if f"node: {wanted.version}" not in info.splitlines():
             return False
+        if not await self._alone():
+            return False
         if not wanted.weights:
             return True
         rows = [line.split() for line in (await self._ask(f"show map ./{MAP}") or "").splitlines()]
         return {row[1]: int(row[2]) for row in rows if len(row) == 3} == wanted.weights
+
+    async def _alone(self) -> bool:
+        """Whether no worker of before takes new connections any more: for a moment two do."""
+        listed = await self._ask("show proc", _MASTER)
+        if listed is None:
+            return False
+        pids = [line.split()[0] for line in listed.partition(_OLD)[2].splitlines() if line[:1].isdigit()]
+        for pid in pids:
+            told = await self._ask(f"@!{pid} show info", _MASTER) or ""
+            if "Stopping: 1" not in told.splitlines() and Path(f"/proc/{pid}").exists():
+                return False
+        return True
 
     async def _refused(self, wanted: Written) -> str:
         """What HAProxy says against a text, "" for nothing."""
@@ -124,7 +140,7 @@ class Haproxy:
         trial.write_text(wanted.text)
         (self._directory / MAP).touch()
         process = await asyncio.create_subprocess_exec(
-            self._program, "-c", "-q", "-f", trial.name,
+            self._program, "-c", "-f", trial.name,
             cwd=self._directory, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -135,8 +151,8 @@ class Haproxy:
         alerts = [line for line in said.decode(errors="replace").splitlines() if "ALERT" in line]
         return " ".join(alerts[:1])[:300] or "HAProxy refuses it"
 
-    async def _ask(self, command: str) -> str | None:
-        return await asyncio.to_thread(_ask, self._directory, command)
+    async def _ask(self, command: str, door: str = SOCKET) -> str | None:
+        return await asyncio.to_thread(_ask, self._directory, door, command)
 
     def _put(self, wanted: Written) -> None:
         for name, text in ((MAP, map_text(wanted.weights)), ("haproxy.cfg", wanted.text)):
@@ -145,8 +161,8 @@ class Haproxy:
             part.rename(self._directory / name)
 
 
-def _ask(directory: Path, command: str) -> str | None:
-    """An answer of the runtime socket; its path may be longer than a socket's name can be."""
+def _ask(directory: Path, door: str, command: str) -> str | None:
+    """An answer of a runtime socket; its path may be longer than a socket's name can be."""
     try:
         fd = os.open(directory, os.O_PATH)
     except OSError:
@@ -154,8 +170,9 @@ def _ask(directory: Path, command: str) -> str | None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as way:
         try:
             way.settimeout(ASK_LIMIT_S)
-            way.connect(f"/proc/self/fd/{fd}/{SOCKET}")
+            way.connect(f"/proc/self/fd/{fd}/{door}")
             way.sendall(command.encode() + b"\n")
+            way.shutdown(socket.SHUT_WR)  # the master's would wait for more
             found = b""
             while piece := way.recv(65536):
                 found += piece
