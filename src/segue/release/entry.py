@@ -127,6 +127,7 @@ def begin(plan: Plan, snapshot: Snapshot) -> Decision:
         cap_s=plan.policy.cap_s,
         keeps_labels=bool(plan.keeps_labels),
         keeps_idle=plan.policy.keeps_idle,
+        outgoing=plan.policy.outgoing,
         group=plan.group,
     )
     return act(

@@ -48,6 +48,7 @@ class Memory:
     paused: bool = False  # by segue pause: no further step is begun
     preview: str = ""  # the Service that reaches the new pods before the others do
     keeps_idle: bool = False  # an open connection on which nothing moves is a live one
+    outgoing: bool = False  # a pod is quiet when its own connections to others are, too
     keeps_labels: bool = False  # of its old pods: a NetworkPolicy selects by them
     cap_s: float = 0.0  # after which a busy old pod is ended; 0: whatever is usual
     keep_s: float = 0.0  # how long the old pods stand by after the switch

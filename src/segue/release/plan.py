@@ -20,6 +20,7 @@ from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.actions import SETTINGS, detach_key
 from segue.release.beside import Beside, Naming
 from segue.release.memory import RAMPED, Memory
+from segue.release.promised import promised
 from segue.release.snapshot import Snapshot
 from segue.release.weights import Weights, is_canary_service, planned
 
@@ -158,7 +159,7 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
         wanted=int(target.after.get("replicas", deployment.replicas)),
         old_set=old.name,
         old_hash=old.pod_hash,
-        policy=replace(approach.policy, keeps_idle=approach.policy.keeps_idle or approach.strategy == KEEPS_IDLE),
+        policy=_policy_of(target, deployment, approach),
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
         warnings=tuple(_warnings(deployment, target, snapshot)),
@@ -173,6 +174,14 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
         group=approach.group,
         forces=approach.forces,
     )
+
+
+def _policy_of(target: Target, deployment: Deployment, approach: Approach) -> Policy:
+    """Of a new release: what its user asks for, and what the old version or the new one says of itself."""
+    keeps_idle = approach.policy.keeps_idle or approach.strategy == KEEPS_IDLE
+    comes = (target.metadata.get("annotations") or {}, annotations_of(target.template))
+    policy = replace(approach.policy, keeps_idle=keeps_idle)
+    return promised(policy, None, deployment, cap_said=approach.cap_said, comes=comes)
 
 
 def _step(approach: Approach, deployment: Deployment, target: Target) -> int:
@@ -209,7 +218,7 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Ap
         wanted=int(memory.after.get("replicas") or deployment.replicas),
         old_set=memory.old_set,
         old_hash=memory.old_hash,
-        policy=_policy(approach, memory),
+        policy=promised(approach.policy, memory, deployment, cap_said=approach.cap_said),
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
         strategy=memory.strategy,
@@ -224,12 +233,6 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Ap
         beside=beside,
         group=memory.group,
     )
-
-
-def _policy(approach: Approach, memory: Memory) -> Policy:
-    """Of a release under way its own cap holds where no other is said: a promotion must not cut its handover."""
-    policy = replace(approach.policy, keeps_idle=memory.keeps_idle)
-    return policy if approach.cap_said or not memory.cap_s else replace(policy, cap_s=memory.cap_s)
 
 
 def _serving_set(snapshot: Snapshot) -> ReplicaSet:

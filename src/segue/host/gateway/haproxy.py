@@ -130,7 +130,7 @@ class Haproxy:
         pids = [line.split()[0] for line in listed.partition(_OLD)[2].splitlines() if line[:1].isdigit()]
         for pid in pids:
             told = await self._ask(f"@!{pid} show info", _MASTER) or ""
-            if "Stopping: 1" not in told.splitlines() and Path(f"/proc/{pid}").exists():
+            if "Stopping: 1" not in told.splitlines() and _is_there(pid):
                 return False
         return True
 
@@ -159,6 +159,11 @@ class Haproxy:
             part = self._directory / f".{name}"
             part.write_text(text)
             part.rename(self._directory / name)
+
+
+def _is_there(pid: str) -> bool:
+    """Whether a worker's process is there: it lives in this process' own pid namespace."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def _ask(directory: Path, door: str, command: str) -> str | None:
