@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -16,7 +16,7 @@ class Echo(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self.rfile.read(length)
         if self.path.startswith("/slow"):
-            time.sleep(2)
+            threading.Event().wait(2)
         headers = {name.lower(): value for name, value in self.headers.items()}
         told = {"who": os.environ["WHO"], "method": self.command, "path": self.path, "headers": headers}
         body = json.dumps(told).encode()
