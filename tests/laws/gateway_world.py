@@ -1,4 +1,4 @@
-"""The small world with a gateway: it takes a route over a moment after it has changed, spreads requests, counts."""
+"""The small world with a gateway: it takes a route over a moment after its change, spreads requests, counts them."""
 
 from __future__ import annotations
 

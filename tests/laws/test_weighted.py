@@ -213,7 +213,7 @@ def test_a_route_that_is_not_there_is_refused() -> None:
         trial.release()
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_from_every_crash_point_the_same_command_ends_the_same() -> None:
     whole = Trial()
     whole.release()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from segue.model.objects import Obj
 from tests.live.conftest import Cluster
@@ -16,6 +20,19 @@ from tests.waiting import wait_until
 
 QUICK = Path(__file__).resolve().parents[2] / "examples" / "quick" / "web.yaml"
 PORT = 8080
+BOTH = pytest.mark.parametrize(
+    "by",
+    [
+        "segue",
+        pytest.param(
+            "segue-haproxy",
+            marks=pytest.mark.skipif(
+                shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None,
+                reason="HAProxy is not installed",
+            ),
+        ),
+    ],
+)
 GATEWAY = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -77,10 +94,10 @@ def wait_accepted(cluster: Cluster, name: str = "web") -> None:
     )
 
 
-def serve(cluster: Cluster, replicas: int = 2, *, route: str = ROUTE) -> None:
+def serve(cluster: Cluster, replicas: int = 2, *, route: str = ROUTE, by: str = "segue") -> None:
     """Deployment web behind the Gateway, answering."""
     apply(cluster, QUICK.read_text().replace("replicas: 3", f"replicas: {replicas}"))
-    apply(cluster, GATEWAY + "---" + route)
+    apply(cluster, GATEWAY.replace("ClassName: segue", f"ClassName: {by}") + "---" + route)
     cluster.wait_ready(replicas, "app=web")
     wait_accepted(cluster)
 
@@ -115,7 +132,7 @@ def rules(cluster: Cluster, name: str = "web") -> list[Obj]:
     return found
 
 
-def envoys(cluster: Cluster) -> list[int]:
+def proxies(cluster: Cluster) -> list[int]:
     """The processes that serve this cluster's Gateways, by where their files lie."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -124,7 +141,7 @@ def envoys(cluster: Cluster) -> list[int]:
         try:
             if str(cluster.state / "gateways") in str((entry / "cwd").readlink()):
                 command = (entry / "cmdline").read_bytes()
-                found += [int(entry.name)] if b"envoy" in command.split(b"\0")[0] else []
+                found += [int(entry.name)] if b"proxy" in command or b"envoy" in command else []
         except OSError:
             continue
     return found

@@ -34,9 +34,8 @@ def time_of(plan: Plan) -> str:
         )
         return said + (" of each" if rounds > 1 else "")
     if plan.route:
-        count = requests_for(Weights.of(plan.route))
-        said = f"until the new pods are Ready, about {count:,} requests, plus about {low:g} s"
-        return f"{said}; no share is given up for time"
+        proofs = f"about {requests_for(Weights.of(plan.route)):,} requests"
+        return f"until the new pods are Ready, {proofs}, plus about {low:g} s; a share waits as long as it takes"
     if plan.strategy == "handover":
         return f"until the new pods are Ready; then as long as connections last, at most {plan.policy.cap_s:g} s"
     if plan.strategy == "recreate":

@@ -1,7 +1,7 @@
 """Which routes attach to which listeners, and what both are told about it: the Gateway API's conditions.
 
 Rule 1: a condition says what the specification gives its reason for; what is not supported here is not silently taken.
-Rule 2: only Gateways of a class whose controller is `segue.dev/gateway` are looked at; others belong to others.
+Rule 2: only Gateways of a class whose controller is one of `PROXIES` are looked at; others belong to others.
 Rule 3: whether a proxy has taken its configuration over is not known here: `Programmed` is added by who knows.
 """
 
@@ -15,6 +15,8 @@ from segue.cluster.view import View
 from segue.model.objects import Obj, Ref, labels_of, name_of, namespace_of
 
 CONTROLLER = "segue.dev/gateway"
+HAPROXY = "segue.dev/haproxy"
+PROXIES = {CONTROLLER: "Envoy", HAPROXY: "HAProxy"}  # who serves the Gateways of a class
 CLASSES = f"gatewayclasses.{GROUP}"
 GATEWAYS = f"gateways.{GROUP}"
 HTTP_ROUTES = f"httproutes.{GROUP}"
@@ -63,6 +65,7 @@ class Served:
 
     gateway: Obj
     doors: tuple[Door, ...]
+    controller: str = CONTROLLER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +75,19 @@ class ParentSaid:
     parent: Obj
     gateway: Ref
     said: tuple[Said, ...]
+    controller: str = CONTROLLER
 
 
 def our_classes(view: View) -> list[Obj]:
-    """The GatewayClasses of this controller."""
-    return [one for one in view.all_of(CLASSES) if one["spec"].get("controllerName") == CONTROLLER]
+    """The GatewayClasses of these controllers."""
+    return [one for one in view.all_of(CLASSES) if one["spec"].get("controllerName") in PROXIES]
+
+
+def controller_of(view: View, gateway: Obj) -> str:
+    """Who serves a Gateway of ours."""
+    found = view.get(Ref(resource=CLASSES, namespace="", name=str(gateway["spec"]["gatewayClassName"])))
+    assert found is not None, "it is of a class of ours"
+    return str(found["spec"]["controllerName"])
 
 
 def our_gateways(view: View) -> list[Obj]:
@@ -95,7 +106,8 @@ def serve(view: View) -> list[Served]:
         for door in doors:
             if door.is_open:
                 taken.setdefault(door.listener["port"], _ref(gateway))
-        served.append(Served(gateway=gateway, doors=tuple(_filled(view, gateway, door) for door in doors)))
+        filled = tuple(_filled(view, gateway, door) for door in doors)
+        served.append(Served(gateway=gateway, doors=filled, controller=controller_of(view, gateway)))
     return served
 
 
@@ -109,7 +121,8 @@ def parents_of(view: View, route: Obj, kind: str) -> list[ParentSaid]:
             continue
         accepted = _accepted(view, gateway, route, kind, parent)
         said = (accepted, resolved(view, route, kind))
-        found.append(ParentSaid(parent=parent, gateway=_ref(gateway), said=said))
+        controller = controller_of(view, gateway)
+        found.append(ParentSaid(parent=parent, gateway=_ref(gateway), said=said, controller=controller))
     return found
 
 
@@ -205,7 +218,11 @@ def _through(view: View, gateway: Obj, door: Door, route: Obj, kind: str) -> tup
         where = (parent.get("namespace") or namespace_of(route), parent.get("name"))
         if where != (namespace_of(gateway), name_of(gateway)) or not _names(parent, door.listener):
             continue
-        if door.is_open and not unsupported_in(route) and _allows(view, gateway, door.listener, route, kind):
+        if (
+            door.is_open
+            and not unsupported_in(route, controller_of(view, gateway))
+            and _allows(view, gateway, door.listener, route, kind)
+        ):
             return common_hostnames(door.listener, route)
     return ()
 
@@ -216,7 +233,7 @@ def _accepted(view: View, gateway: Obj, route: Obj, kind: str, parent: Obj) -> S
     def no(reason: str, message: str) -> Said:
         return Said(type="Accepted", ok=False, reason=reason, message=message)
 
-    unsupported = unsupported_in(route)
+    unsupported = unsupported_in(route, controller_of(view, gateway))
     if unsupported:
         return no("UnsupportedValue", unsupported)
     listeners = [one for one in gateway["spec"]["listeners"] if _names(parent, one)]
@@ -230,12 +247,16 @@ def _accepted(view: View, gateway: Obj, route: Obj, kind: str, parent: Obj) -> S
     return Said(type="Accepted", ok=True, reason="Accepted", message="it is attached")
 
 
-def unsupported_in(route: Obj) -> str:
+def unsupported_in(route: Obj, controller: str = CONTROLLER) -> str:
     """What a route asks for that is not done here, "" for nothing."""
     for rule in route["spec"].get("rules") or []:
         for one in rule.get("filters") or []:
             if one["type"] == "ExtensionRef":
                 return "filters of type ExtensionRef are not served here"
+            if one["type"] == "RequestMirror" and controller == HAPROXY:
+                return "HAProxy does not mirror requests"
+        if rule.get("retry") and controller == HAPROXY:
+            return "HAProxy retries by rules of its own"
         if rule.get("sessionPersistence"):
             return "sessionPersistence is not served here"
         if any(ref.get("filters") for ref in rule.get("backendRefs") or []):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segue.cluster.gateway.attaching import CLASSES, CONTROLLER, GATEWAYS, ParentSaid, Said, Served
+from segue.cluster.gateway.attaching import CLASSES, GATEWAYS, PROXIES, ParentSaid, Said, Served
 from segue.cluster.gateway.objects import GROUP
 from segue.cluster.writes import Update
 from segue.model.objects import Obj, Ref, namespace_of, rfc3339
@@ -26,7 +26,9 @@ class Programmed:
 
 def class_update(obj: Obj, now_s: float) -> Update | None:
     """The class is taken up."""
-    said = Said(type="Accepted", ok=True, reason="Accepted", message="served by Envoy on this node")
+    said = Said(
+        type="Accepted", ok=True, reason="Accepted", message=f"served by {PROXIES[obj['spec']['controllerName']]}"
+    )
     before = obj.get("status") or {}
     status = {**before, "conditions": _conditions(before.get("conditions"), (said,), _generation(obj), now_s)}
     return _update(CLASSES, obj, status)
@@ -73,15 +75,15 @@ def route_update(resource: str, route: Obj, said: list[ParentSaid], now_s: float
     """A route's conditions, for each of its parents that is ours."""
     before = route.get("status") or {}
     parents = list(before.get("parents") or [])
-    theirs = [one for one in parents if one.get("controllerName") != CONTROLLER]
-    known = [one for one in parents if one.get("controllerName") == CONTROLLER]
+    theirs = [one for one in parents if one.get("controllerName") not in PROXIES]
+    known = [one for one in parents if one.get("controllerName") in PROXIES]
     if not said and not known:
         return None
     ours = []
     for one in said:
         old = next((row for row in known if row["parentRef"] == one.parent), None) or {}
         conditions = _conditions(old.get("conditions"), one.said, _generation(route), now_s)
-        ours.append({"parentRef": one.parent, "controllerName": CONTROLLER, "conditions": conditions})
+        ours.append({"parentRef": one.parent, "controllerName": one.controller, "conditions": conditions})
     return _update(resource, route, {**before, "parents": [*theirs, *ours]})
 
 

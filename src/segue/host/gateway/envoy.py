@@ -12,32 +12,21 @@ import contextlib
 import http.client
 import os
 import shutil
-import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 
 from segue.cluster.gateway.config import Cluster, Config
 from segue.cluster.gateway.envoy import bootstrap, files_of, route_versions
+from segue.host.gateway.proxy import CHILD, shows, stop_process
 from segue.model.errors import HostError
 from segue.model.objects import Obj
 
-_Question: TypeAlias = Callable[[], Awaitable[bool]]
 LINGER_S = 30.0  # a cluster that no rule names any more
-LOAD_LIMIT_S = 5.0
 START_LIMIT_S = 10.0
-POLL_S = 0.01
 ADMIN_LIMIT_S = 2.0
-STOP_LIMIT_S = 3.0
-# Envoy ends with the cluster, however that ends; the large process is not forked for it.
-_CHILD = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
-    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 def find_envoy() -> str:
@@ -89,29 +78,20 @@ class Envoy:
                 self._put(name, empty[name])
         with (self._directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", "-c", _CHILD, str(os.getpid()),
+                sys.executable, "-I", "-S", "-c", CHILD, str(os.getpid()),
                 self._program, "-c", "bootstrap.json", "--disable-hot-restart", "--concurrency", "2",
                 "--log-level", "warning", "--drain-time-s", "5",
                 cwd=self._directory, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.starts += 1
-        await self._wait_for(self._is_live, START_LIMIT_S, "Envoy does not answer")
+        if not await shows(self._is_live, self, START_LIMIT_S):
+            said = "Envoy does not answer" if self.runs else f"Envoy ended: {self._last_words()}"
+            raise HostError(said, remedy=f"its log is {self._directory / 'log'}")
 
     async def stop(self) -> None:
         """End the process."""
+        await stop_process(self._process)
         shutil.rmtree(self._directory, ignore_errors=True)
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
     async def load(self, config: Config, now_s: float) -> str:
         """Take a configuration over: returns when Envoy shows it; what it refuses is returned in its words."""
@@ -129,7 +109,7 @@ class Envoy:
             self._put(name, files[name])
         if "cds.json" in changed:
             clusters = frozenset(config.clusters)
-            if not await self._shows(lambda: self._has_clusters(clusters)):
+            if not await shows(lambda: self._has_clusters(clusters), self):
                 return await self._refusal() or "Envoy does not take over its clusters"
         for name in [one for one in files if one in changed and not one.startswith(("eds-", "cds"))]:
             self._put(name, files[name])
@@ -137,7 +117,7 @@ class Envoy:
             return ""
         versions = route_versions(files)
         ports = frozenset(config.ports)
-        if not await self._shows(lambda: self._has_routes(versions, ports)):
+        if not await shows(lambda: self._has_routes(versions, ports), self):
             return await self._refusal() or "Envoy does not take over its routes"
         return ""
 
@@ -180,23 +160,6 @@ class Envoy:
                 if details:
                     return str(details)
         return ""
-
-    async def _shows(self, question: _Question) -> bool:
-        try:
-            await self._wait_for(question, LOAD_LIMIT_S, "")
-        except HostError:
-            return False
-        return True
-
-    async def _wait_for(self, question: _Question, limit_s: float, said: str) -> None:
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + limit_s
-        while not await question():
-            if not self.runs:
-                raise HostError(f"Envoy ended: {self._last_words()}", remedy=f"its log is {self._directory / 'log'}")
-            if loop.time() > end_s:
-                raise HostError(said, remedy=f"its log is {self._directory / 'log'}")
-            await asyncio.sleep(POLL_S)
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Runs one proxy per Gateway of class `segue`, and writes what has come of it into the objects' status.
+"""Runs a proxy per Gateway of the classes `segue` and `segue-haproxy`, and writes what came of it into statuses.
 
 Rule 1: a status tells of a generation only when the proxy has shown that it serves it.
 Rule 2: a proxy that ends is started again with what it had, after a rest that grows.
@@ -19,6 +19,8 @@ from segue.cluster.gateway.attaching import (
     CLASSES,
     CONTROLLER,
     GATEWAYS,
+    HAPROXY,
+    PROXIES,
     ROUTES,
     ParentSaid,
     Said,
@@ -34,11 +36,13 @@ from segue.cluster.store import Store, StoreEvent
 from segue.cluster.view import View
 from segue.cluster.writes import Create, Update, Write
 from segue.host.gateway.envoy import Envoy, find_envoy
+from segue.host.gateway.haproxy import Haproxy, find_haproxy
+from segue.host.gateway.proxy import Proxy
 from segue.model.errors import HostError, StatusError
 from segue.model.objects import Obj, Ref, name_of, namespace_of
 from segue.ports import Clock
 
-CLASS = "segue"
+_CLASSES = {"segue": CONTROLLER, "segue-haproxy": HAPROXY}
 LOOK_S = 0.2  # whether the processes are there
 COUNT_S = 0.1  # between two readings of counters, while somebody asks
 ASKED_S = 5.0  # so long after the last question
@@ -57,9 +61,9 @@ class Performer(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class _Proxy:
-    """One Gateway's Envoy."""
+    """One Gateway's proxy."""
 
-    envoy: Envoy
+    proxy: Proxy
     loaded: Programmed = field(default_factory=lambda: Programmed(ok=False, reason="Pending"))
     rest_s: float = REST_S
     again_s: float = 0.0
@@ -84,10 +88,11 @@ class GatewayRunner:
         self._unsubscribe = store.subscribe(self._hear)
 
     def start(self) -> None:
-        """Begin; the class is there from now on."""
-        if self._store.get(Ref(resource=CLASSES, namespace="", name=CLASS)) is None:
-            spec: Obj = {"controllerName": CONTROLLER}
-            self._perform(Create(resource=CLASSES, obj={"metadata": {"name": CLASS}, "spec": spec}))
+        """Begin; the classes are there from now on."""
+        for name, controller in _CLASSES.items():
+            if self._store.get(Ref(resource=CLASSES, namespace="", name=name)) is None:
+                obj: Obj = {"metadata": {"name": name}, "spec": {"controllerName": controller}}
+                self._perform(Create(resource=CLASSES, obj=obj))
         self._wake.set()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._count())]
 
@@ -98,7 +103,7 @@ class GatewayRunner:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await asyncio.gather(*(one.envoy.stop() for one in self._proxies.values()))
+        await asyncio.gather(*(one.proxy.stop() for one in self._proxies.values()))
 
     def requests(self, resource: str, namespace: str, name: str) -> Obj:
         """What a route's shared backends have been sent, by Service; `epoch` changes where counting began anew."""
@@ -107,7 +112,7 @@ class GatewayRunner:
         counted: dict[str, int] = {}
         epochs = []
         for key, proxy in self._proxies.items():
-            epochs.append(f"{key[2]}-{proxy.envoy.starts}")
+            epochs.append(f"{key[2]}-{proxy.proxy.starts}")
             for cluster, count in proxy.counts.items():
                 if cluster.startswith(prefix):
                     service = cluster.removeprefix(prefix).partition("/")[0]
@@ -127,7 +132,7 @@ class GatewayRunner:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S if self._proxies else None):
                     await self._wake.wait()
-            if not self._wake.is_set() and all(one.envoy.runs for one in self._proxies.values()):
+            if not self._wake.is_set() and all(one.proxy.runs for one in self._proxies.values()):
                 continue
             self._wake.clear()
             try:
@@ -147,7 +152,7 @@ class GatewayRunner:
         ]
         wanted = {_key(one) for one in served}
         for key in [key for key in self._proxies if key not in wanted]:
-            await self._proxies.pop(key).envoy.stop()
+            await self._proxies.pop(key).proxy.stop()
         troubles: dict[Ref, Programmed] = {}
         for each in served:
             programmed = await self._serve(each)
@@ -168,17 +173,15 @@ class GatewayRunner:
         now_s = self._clock.now_s()
         try:
             if proxy is None:
-                directory = self._state / _key(served)[2]
-                node = f"{namespace_of(served.gateway)}/{name_of(served.gateway)}"
-                proxy = _Proxy(envoy=Envoy(find_envoy(), directory, node, self._address))
+                proxy = _Proxy(proxy=self._made(served))
                 self._proxies[_key(served)] = proxy
-            if not proxy.envoy.runs:
+            if not proxy.proxy.runs:
                 if now_s < proxy.again_s:
                     return proxy.loaded
                 proxy.again_s, proxy.rest_s = now_s + proxy.rest_s, min(LONGEST_REST_S, proxy.rest_s * 2)
                 proxy.counts = {}
-                await proxy.envoy.start()
-            refused = await proxy.envoy.load(config_of(self._view, served), now_s)
+                await proxy.proxy.start()
+            refused = await proxy.proxy.load(config_of(self._view, served), now_s)
         except HostError as error:
             said = Programmed(ok=False, reason="NoResources", message=f"{error.message}: {error.remedy}")
             if proxy is not None:
@@ -188,12 +191,19 @@ class GatewayRunner:
         proxy.loaded = Programmed(ok=not refused, reason="Invalid" if refused else "Programmed", message=refused)
         return proxy.loaded
 
+    def _made(self, served: Served) -> Proxy:
+        directory = self._state / _key(served)[2]
+        if served.controller == HAPROXY:
+            return Haproxy(find_haproxy(), directory, self._address)
+        node = f"{namespace_of(served.gateway)}/{name_of(served.gateway)}"
+        return Envoy(find_envoy(), directory, node, self._address)
+
     async def _count(self) -> None:
         while True:
             if self._proxies and self._clock.now_s() - self._asked_s < ASKED_S:
                 for proxy in list(self._proxies.values()):
-                    if proxy.envoy.runs:
-                        proxy.counts = await proxy.envoy.requests() or proxy.counts
+                    if proxy.proxy.runs:
+                        proxy.counts = await proxy.proxy.requests() or proxy.counts
                         proxy.reading += 1
             await asyncio.sleep(COUNT_S)
 
@@ -219,7 +229,8 @@ class GatewayRunner:
 
 def _key(served: Served) -> tuple[str, str, str]:
     metadata = served.gateway["metadata"]
-    return namespace_of(served.gateway), name_of(served.gateway), str(metadata["uid"])
+    # One that changes its class gets another proxy, in a place of its own.
+    return namespace_of(served.gateway), name_of(served.gateway), f"{metadata['uid']}-{PROXIES[served.controller]}"
 
 
 def _with_trouble(row: ParentSaid, trouble: Programmed | None) -> ParentSaid:
