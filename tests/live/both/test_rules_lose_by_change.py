@@ -66,7 +66,7 @@ def apply(place: Place, objects: list[Obj]) -> list[Obj]:
 
 
 def forced(place: Place, objects: list[Obj]) -> None:
-    """What helm --force does: apply; delete and make anew what is refused. Until the old pods are gone."""
+    """Apply; delete and make anew what is refused, as kubectl replace --force does. Until the old pods are gone."""
     old = [pod["metadata"]["name"] for pod in place.all("pods", "app=web")]
     for refused in apply(place, objects):
         place.kubectl("replace", "--force", "-f", "-", stdin=_json(refused))
@@ -87,7 +87,7 @@ def applied(place: Place, objects: list[Obj]) -> None:
 def applied_again(place: Place, objects: list[Obj]) -> None:
     """kubectl apply of what is applied already; until the Service has the endpoints that are left of it."""
     assert apply(place, objects) == []
-    wanted = place.get("deployments", "web")["spec"]["replicas"]
+    wanted = int(place.get("deployments", "web")["spec"]["replicas"])
 
     def settled() -> bool:
         return sum(bool(each["ready"]) for each in place.endpoints("web").values()) <= wanted
@@ -143,7 +143,8 @@ def _labelled(objects: list[Obj], *, selected: bool) -> list[Obj]:
     return objects
 
 
-def _scaled() -> list[Obj]:
+def scaled() -> list[Obj]:
+    """Pods with little room each, and an autoscaler that holds many of them."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     bounds: Obj = {"minReplicas": SCALED, "maxReplicas": SCALED, "scaleTargetRef": target}
     kind: Obj = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
@@ -177,7 +178,7 @@ CHANGES = (
     ),
     Change(
         rule="ZD402",
-        bad=_scaled(),
+        bad=scaled(),
         good=_without_replicas,
         event=applied_again,
         measure=lost_of_a_crowd,

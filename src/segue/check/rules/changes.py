@@ -17,9 +17,9 @@ ZD307 = Rule(
     facts=("D16",),
     says="the selector or name of what runs has changed",
     why=(
-        "spec.selector cannot be changed. Deleting and making the workload anew, as helm --force and kubectl replace "
-        "--force do, ends all its pods before the first new one starts; under another name the old one stays, or goes "
-        "with all its pods when the tool prunes."
+        "spec.selector cannot be changed. Deleting and making the workload anew, as kubectl replace --force does and "
+        "Helm 2's --force did, ends all its pods before the first new one starts; Helm 3 and 4 are refused. Under "
+        "another name the old one stays, or goes with all its pods when the tool prunes."
     ),
     instead=(
         "A new workload beside the old one, and a Service that moves over when the new pods are proved: "
