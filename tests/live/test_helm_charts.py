@@ -44,10 +44,14 @@ spec:
 """
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 @pytest.fixture(scope="module")
 def helm() -> str:
     """The program; built once, kept in the cache."""
-    return str(build_tool(HELM, lambda line: sys.stderr.write(f"{line}\n")) / "helm")
+    return str(build_tool(HELM, _say) / "helm")
 
 
 def run(*argv: str, home: Path, stdin: str = "", code: int = 0) -> str:

@@ -197,7 +197,7 @@ CHANGES = (
         event=drained,
     ),
 )
-CROSS_SECTION = {"ZD307", "ZD507"}
+CROSS_SECTION = {"ZD402"}
 
 
 def _judged(objects: list[Obj], before: list[Obj]) -> set[str]:

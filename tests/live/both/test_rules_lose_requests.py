@@ -326,7 +326,7 @@ PAIRS = (
         good=_in_lifecycle,
     ),
 )
-CROSS_SECTION = {"ZD101", "ZD302"}
+CROSS_SECTION = {"ZD101", "ZD302", "ZD602"}
 EVENTS_MAX = 8
 
 
