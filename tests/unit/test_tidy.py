@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "segue"
 PURE = (
     "model",
     "lifecycle",
+    "dns",
     "route",
     "drain",
     "analysis",

@@ -80,6 +80,9 @@ COMMANDS = (
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),
     _command("demo", PROOF, "demo:demo", "Lose requests, see why, then lose none (about 90 s)."),
+    _command(
+        "dns explain", PROOF, "dns:explain", "Say which queries a lookup of a name costs, and what would save them."
+    ),
     _command("receipt show", PROOF, "receipts:show", "Show a receipt on one screen."),
     _command("receipt list", PROOF, "receipts:list_", "List the receipts that were kept."),
     _command("receipt verify", PROOF, "receipts:verify", "Compute a receipt's claims again from its raw record."),
@@ -92,6 +95,7 @@ COMMANDS = (
 )
 
 PARENTS = {  # words that only lead to others
+    "dns": (PROOF, "Look at what names cost, and make them cheap."),
     "receipt": (PROOF, "Read receipts, and compute their claims again."),
     "cluster": (CLUSTER, "Look at the embedded cluster."),
 }

@@ -6,6 +6,7 @@ Defaults are Kubernetes' own. They belong to one run, whose process keeps them a
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
@@ -39,6 +40,11 @@ class ClusterSettings:
     pod_status_delay_s: float = 0.0  # the node agent writes a status this much later
     sigterm_delay_s: float = 0.0  # the stop signal goes out this much later
     metrics_every_s: float = 15.0  # what pods use is read so often
+    dns: bool = True  # a DNS server of the cluster's own, behind the Service kube-dns; False leaves that to you
+    dns_ttl_s: int = 5  # of its names
+    dns_cache_s: float = 30.0  # answers from upstreams are remembered at most so long
+    dns_upstreams: str = ""  # ADDRESS[:PORT], blanks between: who is asked for other names; "" refuses them
+    dns_search: str = ""  # search domains of the node's own, which pods get after the cluster's
     backoff_base_s: float = 10.0  # restart back-off (L5)
     backoff_cap_s: float = 300.0
 
@@ -62,11 +68,27 @@ def checked(settings: ClusterSettings) -> ClusterSettings:
     if not _NODE_NAME.fullmatch(settings.node_name):
         remedy = "small letters, digits and -, at most 63 of them, as Kubernetes wants it"
         raise UsageError(f"--set node_name={settings.node_name}: is no name of a node", remedy=remedy)
+    upstreams_of(settings)
+    if settings.dns_ttl_s < 0:
+        raise UsageError(f"--set dns_ttl_s={settings.dns_ttl_s}: must not be negative")
     for field in fields(settings):
         value = getattr(settings, field.name)
         if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= SECONDS_MAX):
             raise UsageError(f"--set {field.name}={value:g}: must be 0 to {SECONDS_MAX:g} seconds")
     return settings
+
+
+def upstreams_of(settings: ClusterSettings) -> tuple[tuple[str, int], ...]:
+    """Who is asked for names outside; UsageError for what is no address."""
+    found = []
+    for said in settings.dns_upstreams.split():
+        ip, _, port = said.partition(":")
+        try:
+            found.append((str(ipaddress.IPv4Address(ip)), int(port or 53)))
+        except ValueError as error:
+            remedy = "IPv4 addresses, each with :PORT where that is not 53, blanks between"
+            raise UsageError(f"--set dns_upstreams={settings.dns_upstreams}: {error}", remedy=remedy) from error
+    return tuple(found)
 
 
 def with_assignments(settings: ClusterSettings, assignments: list[str]) -> ClusterSettings:
@@ -81,9 +103,10 @@ def with_assignments(settings: ClusterSettings, assignments: list[str]) -> Clust
                 f"--set {assignment}: not a setting of the cluster", remedy=f"NAME=VALUE with one of: {names}"
             )
         try:
-            settings = replace(settings, **{name: type(current)(text)})
+            value: Obj = {name: _switch(text) if isinstance(current, bool) else type(current)(text)}
+            settings = replace(settings, **value)
         except ValueError as error:
-            kind = "a whole number" if isinstance(current, int) else "a number"
+            kind = {bool: "true or false", int: "a whole number"}.get(type(current), "a number")
             raise UsageError(f"--set {assignment}: {text!r} is not {kind}") from error
     return checked(settings)
 
@@ -96,6 +119,12 @@ def not_as_asked(asked: ClusterSettings, running: ClusterSettings) -> list[str]:
         for field in fields(asked)
         if getattr(asked, field.name) not in (getattr(default, field.name), getattr(running, field.name))
     ]
+
+
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
 
 
 def _shown(value: str | float | tuple[str, ...]) -> str:

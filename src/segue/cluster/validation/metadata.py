@@ -20,7 +20,7 @@ _PATH_SEGMENT_ONLY = {
     "clusterroles.rbac.authorization.k8s.io",
     "clusterrolebindings.rbac.authorization.k8s.io",
 }
-_SUBDOMAIN_WORDS = (
+SUBDOMAIN_WORDS = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
@@ -99,7 +99,7 @@ def qualified_name_faults(key: str) -> list[str]:
     prefix, slash, name = key.rpartition("/")
     faults: list[str] = []
     if slash and not (prefix and _DNS_SUBDOMAIN.fullmatch(prefix)):
-        faults.append(f"prefix part {_SUBDOMAIN_WORDS}" if prefix else "prefix part must be non-empty")
+        faults.append(f"prefix part {SUBDOMAIN_WORDS}" if prefix else "prefix part must be non-empty")
     if not name:
         faults.append("name part must be non-empty")
     elif len(name) > 63:
@@ -142,7 +142,7 @@ def _name_causes(kind: Kind, metadata: Obj) -> list[Cause]:
         return [invalid_value("metadata.name", name, _1035_WORDS)] if faulty else []
     if len(name) > 253:
         return [invalid_value("metadata.name", name, "must be no more than 253 bytes")]
-    return [] if _DNS_SUBDOMAIN.fullmatch(name) else [invalid_value("metadata.name", name, _SUBDOMAIN_WORDS)]
+    return [] if _DNS_SUBDOMAIN.fullmatch(name) else [invalid_value("metadata.name", name, SUBDOMAIN_WORDS)]
 
 
 def _annotation_causes(annotations: Mapping[str, str]) -> list[Cause]:

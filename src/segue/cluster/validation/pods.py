@@ -6,6 +6,7 @@ import re
 
 from segue.cluster.refusals import Cause, forbidden_field, invalid_value, required, unsupported
 from segue.cluster.validation.metadata import dns_label_causes, duplicates
+from segue.cluster.validation.pod_dns import pod_dns_causes
 from segue.model.objects import Obj
 
 _PORT_RANGE = "must be between 1 and 65535, inclusive"
@@ -77,10 +78,7 @@ def pod_spec_causes(spec: Obj, path: str) -> list[Cause]:
     causes += _number_causes(spec, path)
     if spec.get("restartPolicy") not in {None, "Always", "OnFailure", "Never"}:
         causes.append(unsupported(f"{path}.restartPolicy", spec["restartPolicy"], ["Always", "OnFailure", "Never"]))
-    if spec.get("dnsPolicy") not in {None, "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}:
-        supported = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
-        causes.append(unsupported(f"{path}.dnsPolicy", spec["dnsPolicy"], supported))
-    return causes
+    return causes + pod_dns_causes(spec, path)
 
 
 def lasting_pod_causes(spec: Obj, path: str, owner: str) -> list[Cause]:

@@ -11,10 +11,11 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segue.cluster.node import environment
+from segue.cluster.node.account import Accounts, api_env
 from segue.cluster.node.effects import (
     Attached,
     AttachFailed,
@@ -34,6 +35,7 @@ from segue.cluster.node.effects import (
     StartFailed,
 )
 from segue.cluster.node.environment import ConfigError, Lookup
+from segue.dns.resolver import ClusterDns, hostname_of
 from segue.host.doors import Attachment, PodNetwork
 from segue.host.node import probing
 from segue.host.node.logs import LogFile
@@ -41,7 +43,7 @@ from segue.host.node.podfiles import PodFiles
 from segue.host.node.probing import Outcome
 from segue.host.node.processes import Process, Processes, Program
 from segue.model.errors import HostError, SegueError
-from segue.model.objects import Obj, name_of
+from segue.model.objects import Obj
 from segue.ports import Clock
 
 LOST_PIPE = "no such container is running"
@@ -66,6 +68,8 @@ class Where:
     node_ip: str
     state: Path
     lookup: Lookup
+    accounts: Accounts | None = None  # whose tokens pods get
+    dns: ClusterDns = field(default_factory=ClusterDns)
 
 
 class Executor:
@@ -74,7 +78,7 @@ class Executor:
     def __init__(
         self, where: Where, network: PodNetwork, clock: Clock, tell: Callable[[int, Result, bool], None]
     ) -> None:
-        self.files = PodFiles(where.state, where.lookup)
+        self.files = PodFiles(where.state, where.lookup, accounts=where.accounts, dns=where.dns)
         self.containers: dict[str, Running] = {}  # by container id
         self.processes = Processes(clock)
         self._where = where
@@ -180,7 +184,8 @@ class Executor:
         return command
 
     def _place(self, ip: str) -> environment.Place:
-        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip)
+        api = tuple(api_env(self._where.lookup).items())
+        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip, api=api)
 
     async def _run(self, effect: StartContainer, command: environment.Command, place: Attachment) -> Running:
         isolated = place.netns_fd is not None
@@ -196,7 +201,7 @@ class Executor:
                     env=command.env,
                     stdio=stdio,
                     cwd=command.cwd,
-                    hostname=name_of(effect.pod)[:63],
+                    hostname=hostname_of(effect.pod)[:63],
                     binds=binds,
                     staging=self.files.staging(effect.pod) if isolated else "",
                     network_fd=place.netns_fd,

@@ -5,17 +5,23 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from segue.cluster.node.account import MOUNT, Accounts, account_of, files_for, is_mounted
 from segue.cluster.node.environment import Lookup, Place
-from segue.cluster.node.volumes import files_of, mounts_of
-from segue.model.objects import Obj, name_of, namespace_of, uid_of
+from segue.cluster.node.volumes import VolumeFile, files_of, mounts_of
+from segue.dns.resolver import ClusterDns, hostname_of, of_pod, written, written_hosts
+from segue.model.objects import Obj, uid_of
 
 
 class PodFiles:
     """The directory of each pod: `UID/` with `etc/`, `volumes/NAME/` and `logs/CONTAINER/N.log`."""
 
-    def __init__(self, state: Path, lookup: Lookup) -> None:
+    def __init__(
+        self, state: Path, lookup: Lookup, *, accounts: Accounts | None = None, dns: ClusterDns | None = None
+    ) -> None:
+        self._dns = dns or ClusterDns()
         self._pods = state
         self._lookup = lookup
+        self._accounts = accounts
 
     def log(self, pod: Obj, container: str, attempt: int) -> Path:
         """Where a run of a container logs."""
@@ -43,7 +49,19 @@ class PodFiles:
                 if not source.exists():
                     source.mkdir(parents=True)
             found.append((str(source), mount.path))
-        return tuple(found)
+        account = self._account(pod) if not is_mounted(container) else None
+        return (*found, (str(account), MOUNT)) if account else tuple(found)
+
+    def _account(self, pod: Obj) -> Path | None:
+        """The directory with the token of the pod's account, None where it has none."""
+        account = account_of(pod, self._lookup)
+        if self._accounts is None or account is None:
+            return None
+        directory = self._pods / uid_of(pod) / "account"
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            _fill(directory, files_for(pod, account, self._accounts))
+        return directory
 
     def _volume(self, pod: Obj, volume: Obj, place: Place) -> Path:
         """The volume's directory, filled when first asked for: later changes of its sources do not reach it."""
@@ -54,11 +72,7 @@ class PodFiles:
         directory.mkdir(parents=True)
         if "emptyDir" in volume:
             directory.chmod(0o777)
-        for file in files:
-            path = directory / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.data)
-            path.chmod(file.mode)
+        _fill(directory, files)
         return directory
 
     def forget(self, pod_uid: str) -> None:
@@ -67,27 +81,20 @@ class PodFiles:
         shutil.rmtree(self._pods / pod_uid, ignore_errors=True)
 
     def _etc(self, pod: Obj, ip: str) -> dict[str, str]:
-        spec = pod["spec"]
-        name = str(spec.get("hostname") or name_of(pod))
-        lines = ["# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost", f"{ip}\t{name}"]
-        lines += [f"{one['ip']}\t{' '.join(one.get('hostnames') or [])}" for one in spec.get("hostAliases") or []]
+        resolver = of_pod({**pod, "status": {**(pod.get("status") or {}), "podIP": ip}}, self._dns)
         return {
-            "hosts": "\n".join(lines) + "\n",
-            "hostname": f"{name}\n",
-            "resolv.conf": _resolv_conf(pod),
+            "hosts": "# Kubernetes-managed hosts file.\n" + written_hosts(resolver.hosts),
+            "hostname": f"{hostname_of(pod)}\n",
+            "resolv.conf": written(resolver),
         }
 
 
+def _fill(directory: Path, files: tuple[VolumeFile, ...]) -> None:
+    for file in files:
+        path = directory / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
+        path.chmod(file.mode)
+
+
 _ETC = ("hosts", "hostname", "resolv.conf")
-
-
-def _resolv_conf(pod: Obj) -> str:
-    config = pod["spec"].get("dnsConfig") or {}
-    servers = config.get("nameservers") or []
-    searches = [f"{namespace_of(pod)}.svc.cluster.local", "svc.cluster.local", "cluster.local"]
-    searches += config.get("searches") or []
-    options = {"ndots": "5"} | {one["name"]: str(one.get("value") or "") for one in config.get("options") or []}
-    lines = [f"nameserver {server}" for server in servers]
-    lines.append(f"search {' '.join(searches)}")
-    lines.append("options " + " ".join(f"{name}:{value}" if value else name for name, value in options.items()))
-    return "\n".join(lines) + "\n"

@@ -13,11 +13,12 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
+from segue.cluster.node.account import Accounts
 from segue.cluster.node.agent import NodeAgent
 from segue.cluster.node.effects import (
     AttachNetwork,
@@ -40,6 +41,7 @@ from segue.cluster.node.effects import (
 from segue.cluster.node.heartbeat import is_stopped
 from segue.cluster.store import Store, StoreEvent
 from segue.cluster.writes import Delete, Say, Update, Write
+from segue.dns.resolver import ClusterDns
 from segue.host.doors import PodNetwork
 from segue.host.node.executor import Executor, Where
 from segue.host.node.listeners import Listeners
@@ -71,6 +73,8 @@ class NodeBody:
     recorder: Recorder
     clock: Clock
     state: Path  # its own directory: each pod's files and logs go into one below it
+    accounts: Accounts | None = None  # whose tokens pods get
+    dns: ClusterDns = field(default_factory=ClusterDns)
 
 
 class NodeRunner:
@@ -80,7 +84,14 @@ class NodeRunner:
         self.agent = agent
         self.store = store
         self.body = body
-        where = Where(node_name=agent.node_name, node_ip=agent.settings.node_ip, state=body.state, lookup=store.get)
+        where = Where(
+            node_name=agent.node_name,
+            node_ip=agent.settings.node_ip,
+            state=body.state,
+            lookup=store.get,
+            accounts=body.accounts,
+            dns=body.dns,
+        )
         self.executor = Executor(where, body.network, body.clock, self._told)
         self._listeners = Listeners(body.network, body.recorder, body.clock)
         self._sayings: deque[Say] = deque()

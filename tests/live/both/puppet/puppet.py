@@ -5,6 +5,7 @@
     /slow?s=N    answers after N seconds                 /hook?s=N&status=S  the same, noted as `hook`
     /redirect?to=URL&status=302    /circle to itself     /exit?code=N  ends at once with this code
     /deaf        closes the listener, lives on           /stuck    never accepts again, the listener stays open
+    /lookup?name=N  what the pod's C library finds: {"addresses": [...]} or {"code": getaddrinfo's}
     /hook also takes ready=503, set before it waits
 
 Strings, by /set or in the variable PUPPET as `name=value,name=value`:
@@ -49,6 +50,15 @@ def note(what: str, **more: str) -> None:
     EVENTS.append(happening)
     # In one write: two threads must not share a line, and a signal may come in the middle of one
     os.write(1, f"{json.dumps(happening)}\n".encode())
+
+
+def look_up(name: str) -> dict[str, list[str] | int]:
+    """Ask the C library, as any program would."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return {"code": error.errno or 0}
+    return {"addresses": sorted({str(one[4][0]) for one in found})}
 
 
 def pause(seconds: float) -> None:
@@ -121,6 +131,8 @@ class Handler(BaseHTTPRequestHandler):
             case "stuck":
                 SERVER.halt()
                 self._say(200, "")
+            case "lookup":
+                self._say(200, json.dumps(look_up(asked["name"])))
             case "":
                 self._say(200, f"{os.environ.get('VERSION', '')} {socket.gethostname()}\n")
             case _:
