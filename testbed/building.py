@@ -92,6 +92,14 @@ def programs(release: Release) -> tuple[Program, ...]:
     )
 
 
+# What tests run beside a cluster
+HELM = Program(
+    name="helm",
+    module="helm.sh/helm/v3",
+    version="v3.22.0",
+    packages=(("helm", "helm.sh/helm/v3/cmd/helm"),),
+    ldflags="-X helm.sh/helm/v3/internal/version.version=v3.22.0",
+)
 _METRICS_SERVER = "sigs.k8s.io/metrics-server"
 _CONTAINERD_PARTS = ("containerd", "containerd-shim-runc-v2", "ctr")
 
@@ -106,6 +114,13 @@ def build_all(release: Release, say: Say) -> dict[str, Path]:
         for program in missing:
             _build(program, go, say)
     return {program.name: folder_of(program) for program in wanted}
+
+
+def build_tool(program: Program, say: Say) -> Path:
+    """A program that is no part of a bed, built where the cache lacks it; the folder with its files."""
+    if not is_built(program):
+        _build(program, find_go(say), say)
+    return folder_of(program)
 
 
 def is_built(program: Program) -> bool:

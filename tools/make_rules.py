@@ -72,6 +72,8 @@ def page(rule: Rule) -> str:
         f"## For example\n{_story(rule)}```text\n{said}\n```\n\nWhat changes it:\n\n```diff\n{_diff(rule)}\n```",
         f"## Where it is right as it is\n{IGNORED.format(rule.id)}",
     ]
+    if rule.unshown:
+        parts.append(f"## No live test\n{_filled(rule.unshown)}")
     if rule.facts:
         lines = [f"- {fact}: {_statement(fact)}" for fact in rule.facts]
         parts.append("## Facts\n" + "\n".join(lines) + "\n\n[What is confirmed, and where](../statements.md).")

@@ -100,6 +100,7 @@ class Rule:
     instead: str  # what to write
     facts: tuple[str, ...]
     is_safe: bool = False  # whether `segue fix` repairs it by itself
+    unshown: str = ""  # an error: why no live test shows its loss
 
     @property
     def family(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from segue.check.diagnosis import Cause, gone_first
 from segue.check.findings import Finding, Rule, Severity
 from segue.check.rulebook import RULES, Ignored
 from segue.model.errors import ManifestError
@@ -50,9 +51,16 @@ def as_json(
         "objects": objects,
         "counts": {str(one): sum(1 for finding in findings if finding.severity is one) for one in Severity},
         "findings": [finding_as_obj(one) for one in findings],
+        "gone_first": [_cause(one) for one in gone_first(findings)],
         "ignored": [{**finding_as_obj(one.finding), "reason": one.reason} for one in ignored],
         "errors": [error_as_obj(one) for one in errors],
     }
+
+
+def _cause(cause: Cause) -> Obj:
+    source = cause.finding.source
+    named: Obj = {"kind": source.kind, "object": source.name, "namespace": source.namespace}
+    return {"rule": cause.finding.rule.id, **named, "says": cause.says, "certain": cause.is_certain}
 
 
 def error_as_obj(error: ManifestError) -> Obj:
@@ -81,9 +89,13 @@ def rule_as_obj(rule: Rule) -> Obj:
 
 
 def as_sarif(
-    findings: Sequence[Finding], ignored: Sequence[Ignored], errors: Sequence[ManifestError], version: str
+    findings: Sequence[Finding],
+    ignored: Sequence[Ignored],
+    errors: Sequence[ManifestError],
+    version: str,
+    pages: str = "",
 ) -> Obj:
-    """SARIF 2.1.0. What is ignored is there as suppressed, with its reason."""
+    """SARIF 2.1.0. What is ignored is there as suppressed, with its reason; `pages` is where those of the rules are."""
     ids = list(RULES)
     results = [_result(one, ids) for one in findings]
     for one in ignored:
@@ -98,7 +110,7 @@ def as_sarif(
                     "driver": {
                         "name": "segue",
                         "version": version,
-                        "rules": [_sarif_rule(one) for one in RULES.values()],
+                        "rules": [_sarif_rule(one, pages) for one in RULES.values()],
                     }
                 },
                 "columnKind": "unicodeCodePoints",
@@ -114,8 +126,9 @@ def as_sarif(
     }
 
 
-def _sarif_rule(rule: Rule) -> Obj:
-    return {
+def _sarif_rule(rule: Rule, pages: str) -> Obj:
+    address: Obj = {"helpUri": f"{pages.rstrip('/')}/{rule.id}.md"} if pages else {}
+    return address | {
         "id": rule.id,
         "name": rule.name,
         "shortDescription": {"text": rule.says},

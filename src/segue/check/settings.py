@@ -35,6 +35,7 @@ class Settings:
     disabled: Mapping[str, str] = field(default_factory=dict)  # rule -> reason
     severities: Mapping[str, str] = field(default_factory=dict)
     namespace: str = ""
+    pages: str = ""  # where the pages of the rules are served
 
     def number(self, name: str) -> float:
         """One of the numbers."""
@@ -55,6 +56,7 @@ def settings_of(config: Obj, *, namespace: str = "") -> Settings:
         disabled=dict(config.get("disable") or {}),
         severities=dict(config.get("severity") or {}),
         namespace=namespace,
+        pages=str(config.get("pagesUrl") or ""),
     )
 
 
@@ -68,10 +70,13 @@ def problems_of(config: Obj, rules: frozenset[str]) -> list[tuple[str, str]]:
         elif key == "failOn":
             if value not in {"error", "warning", "info", "never"}:
                 found.append((key, "failOn is error, warning, info or never"))
+        elif key == "pagesUrl":
+            if not isinstance(value, str) or not value.startswith(("https://", "http://", "file://")):
+                found.append((key, "pagesUrl is an address, for example pagesUrl: https://HOST/rules"))
         elif key in {"disable", "severity"}:
             found.extend(_problems_by_rule(key, value, rules))
         else:
-            known = ", ".join([*DEFAULTS, "failOn", "disable", "severity"])
+            known = ", ".join([*DEFAULTS, "failOn", "disable", "severity", "pagesUrl"])
             found.append((key, f"{key} is no setting; there are {known}"))
     return found
 

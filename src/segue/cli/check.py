@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from segue import __version__
+from segue.check.diagnosis import gone_first, gone_first_lines
 from segue.check.findings import RANK, Finding, Rule, Severity, Source
 from segue.check.formats import as_github, as_gitlab, as_json, as_sarif, rule_as_obj
 from segue.check.gathering import Gathered, sets_of, space_of
@@ -125,7 +126,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         earlier.sources += _running(namespace, kubeconfig, context)
     gathered.errors += earlier.errors
     checked = judged(gathered.sources, settings, earlier.sources)
-    _show(checked, gathered, output)
+    _show(checked, gathered, output, settings.pages)
     wanted = fail_on or FailOn(str(said.get("failOn", "error")))
     return exit_code(checked.findings, gathered.errors, wanted)
 
@@ -170,13 +171,13 @@ def _running(namespace: str, kubeconfig: str, context: str) -> list[Source]:
     return [Source(obj=obj, file=f"cluster/{where}", namespace=space_of(obj, where)) for obj in objects]
 
 
-def _show(checked: Checked, gathered: Gathered, output: CheckOutput) -> None:
+def _show(checked: Checked, gathered: Gathered, output: CheckOutput, pages: str) -> None:
     findings, ignored, errors = checked.findings, checked.ignored, gathered.errors
     match output:
         case CheckOutput.JSON:
             emit(as_json(findings, ignored, errors, checked.objects), Output.JSON)
         case CheckOutput.SARIF:
-            emit(as_sarif(findings, ignored, errors, __version__), Output.JSON)
+            emit(as_sarif(findings, ignored, errors, __version__, pages), Output.JSON)
         case CheckOutput.GITLAB:
             emit(as_gitlab(findings, errors), Output.JSON)
         case CheckOutput.GITHUB:
@@ -197,6 +198,9 @@ def _show_text(checked: Checked, gathered: Gathered) -> None:
         for line in finding_lines(finding, coloured=paint, width=wide):
             say(line)
         say()
+    causes = list(gone_first_lines(gone_first(checked.findings)))
+    for line in [*causes, ""] if causes else []:
+        say(line)
     for one in checked.ignored:
         say(f"ignored: {one.finding.where} {one.finding.rule.id} {one.finding.source.title}: {one.reason}")
     if checked.unserved:

@@ -71,6 +71,9 @@ COMMANDS = (
     _command("supervise", RELEASES, "supervise:supervise", "In a pod: restart what is sick without losing a request."),
     _command("check", MANIFESTS, "check:check", "Find what manifests would lose requests by, and say what to write."),
     _command("fix", MANIFESTS, "fix:fix", "Repair what check finds and what needs no answer of yours."),
+    _command(
+        "convert", MANIFESTS, "convert:convert", "Print a DeploymentConfig as a Deployment; old groups as new ones."
+    ),
     _command("inject", MANIFESTS, "inject:inject", "Let pods end when they are quiet, whoever deletes them."),
     _command("uninject", MANIFESTS, "inject:uninject", "Take out of a manifest what inject put in."),
     _command("metrics", PROOF, "metrics:metrics", "Serve connections and arrivals of pods, for autoscalers, too."),

@@ -62,16 +62,17 @@ def ready(place: Place, *deployments: Obj) -> None:
 
 def complete(place: Place, name: str, limit_s: float = 90.0) -> Obj:
     """Wait until the Deployment is complete: its own status says so for its present spec (D14)."""
+    return wait_until(lambda: is_complete(place, name), limit_s=limit_s, what=f"{name} to be complete")
 
-    def done() -> Obj:
-        found = place.get("deployments", name)
-        wanted = found["spec"]["replicas"]
-        status = found.get("status") or {}
-        counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
-        seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return found if seen and counts == [wanted] * 3 else {}
 
-    return wait_until(done, limit_s=limit_s, what=f"{name} to be complete")
+def is_complete(place: Place, name: str) -> Obj:
+    """The Deployment where it is complete, else nothing."""
+    found = place.get("deployments", name)
+    wanted = found["spec"]["replicas"]
+    status = found.get("status") or {}
+    counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+    seen = status.get("observedGeneration") == found["metadata"]["generation"]
+    return found if seen and counts == [wanted] * 3 else {}
 
 
 def sets(place: Place, name: str) -> list[Obj]:

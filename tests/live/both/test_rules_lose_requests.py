@@ -24,7 +24,7 @@ from tests.live.both import manifests, rollouts
 from tests.live.both.callers import calling
 from tests.live.both.lifetimes import moment
 from tests.live.both.manifests import PORT
-from tests.live.both.world import Place
+from tests.live.both.world import Place, is_ready
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.live
@@ -118,6 +118,49 @@ def fail_health(place: Place) -> None:
     wait_until(restarted, limit_s=60, what="the restart")
 
 
+def roll_to_a_slow_start(place: Place) -> None:
+    """A version that starts more slowly, as far as it gets; then one of the pods that serve is taken, as by a drain."""
+    rollouts.roll(place, "web", rollouts.template(strings="listen_s=8"))
+
+    def stuck() -> bool:
+        return _restarts(place) > 0 or bool(rollouts.is_complete(place, "web"))
+
+    wait_until(stuck, limit_s=60, what="the rollout to be through, or its pod to be restarted")
+    name = next(pod["metadata"]["name"] for pod in place.all("pods", "app=web") if is_ready(pod))
+    place.delete("pods", name)
+    place.wait_gone("pods", name, limit_s=60)
+
+
+def _restarts(place: Place) -> int:
+    states = [each for pod in place.all("pods", "app=web") for each in pod["status"].get("containerStatuses") or []]
+    return sum(int(each["restartCount"]) for each in states)
+
+
+def drain(place: Place) -> None:
+    """What people do to a node: evict its pods; where that is refused for good, delete them all."""
+    names = [pod["metadata"]["name"] for pod in place.all("pods", "app=web")]
+    left = list(names)
+
+    def evicted() -> bool:
+        if not left:
+            return True
+        asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": left[0]}}
+        code, told = place.world.call("POST", place.path("pods", left[0], "eviction"), asked)
+        assert code in (201, 404, 429, 500), told
+        if code == 500:  # kubectl drain --disable-eviction
+            for name in left:
+                place.delete("pods", name)
+            left.clear()
+        elif code != 429:
+            left.pop(0)
+        return not left
+
+    wait_until(evicted, limit_s=90, what="the node to be drained")
+    for name in names:
+        place.wait_gone("pods", name, limit_s=60)
+    rollouts.complete(place, "web")
+
+
 # -- what is counted ---------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +230,25 @@ _SAME: Obj = {
 }
 _UNREADY: Obj = {"preStop": {"httpGet": {"path": "/hook?s=10&ready=503&why=/unready", "port": PORT}}}
 _STRICT = manifests.http("ready", timeoutSeconds=5)
+_SLOW = {"segue.dev/start-seconds": "8"}
+_HASTY: Obj = {"livenessProbe": manifests.http("health", failures=6, timeoutSeconds=5)}
+
+
+def budget(name: str) -> Obj:
+    """A disruption budget that lets one pod go at a time."""
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+    kind: Obj = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+    return kind | {"metadata": {"name": name}, "spec": spec}
+
+
+def _one_budget(objects: list[Obj]) -> None:
+    objects.pop()
+
+
+def _in_lifecycle(objects: list[Obj]) -> None:
+    inner(objects)["lifecycle"] = {"preStop": inner(objects).pop("preStop")}
+
+
 PAIRS = (
     Pair(rule="ZD101", bad=[web(5), door()], event=drain_most),
     Pair(rule="ZD102", bad=[web(5, lifecycle=sleeps(0)), door()], event=drain_most),
@@ -222,6 +284,14 @@ PAIRS = (
     ),
     Pair(rule="ZD202", bad=[web(lifecycle=sleeps(2), **_SAME), door()], event=fail_health),
     Pair(
+        rule="ZD204",
+        bad=[
+            web(said=_SLOW, lifecycle=sleeps(2), spec=rollouts.strategy(0, 1), **_LATE, **_HASTY),
+            door(),
+        ],
+        event=roll_to_a_slow_start,
+    ),
+    Pair(
         rule="ZD208",
         bad=[web(1, grace_s=15, lifecycle=_UNREADY, readinessProbe=_STRICT, strings="listen_s=4"), door()],
         event=remove_the_pod,
@@ -239,12 +309,24 @@ PAIRS = (
         event=roll,
     ),
     Pair(
+        rule="ZD404",
+        bad=[web(2, lifecycle=sleeps(2), strings="listen_s=4"), door(), budget("web"), budget("web-too")],
+        event=drain,
+        good=_one_budget,
+    ),
+    Pair(
         rule="ZD502",
         bad=[web(lifecycle=sleeps(2), **_LATE), door(publishNotReadyAddresses=True)],
         event=roll,
     ),
+    Pair(
+        rule="ZD602",
+        bad=[web(5, preStop={"sleep": {"seconds": 2}}), door()],
+        event=drain_most,
+        good=_in_lifecycle,
+    ),
 )
-CROSS_SECTION = {"ZD101", "ZD302"}
+CROSS_SECTION = {"ZD101", "ZD302", "ZD602"}
 EVENTS_MAX = 8
 
 

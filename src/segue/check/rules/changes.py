@@ -17,9 +17,9 @@ ZD307 = Rule(
     facts=("D16",),
     says="the selector or name of what runs has changed",
     why=(
-        "spec.selector cannot be changed. Deleting and making the workload anew, as helm --force and kubectl replace "
-        "--force do, ends all its pods before the first new one starts; under another name the old one stays, or goes "
-        "with all its pods when the tool prunes."
+        "spec.selector cannot be changed. Deleting and making the workload anew, as kubectl replace --force does and "
+        "Helm 2's --force did, ends all its pods before the first new one starts; Helm 3 and 4 are refused. Under "
+        "another name the old one stays, or goes with all its pods when the tool prunes."
     ),
     instead=(
         "A new workload beside the old one, and a Service that moves over when the new pods are proved: "
@@ -36,7 +36,10 @@ ZD507 = Rule(
         "A targetPort that is a name is looked up in each pod. Pods of one version lack the new name, those of the "
         "other the old one, or mean another number: as long as both run, the Service has no port for one of them."
     ),
-    instead="Declare both names for one release, or leave the name and change the number only.",
+    instead=(
+        "Send to the number (targetPort: 8080) until the old pods are gone, or leave the name. Two names for one "
+        "number are no way out: kubectl apply merges ports by their number and drops one."
+    ),
 )
 _KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -131,9 +134,9 @@ def _ports(old: Source, new: Source, now: Joined, before: Joined) -> Iterator[Fi
                         if moved_only
                         else "it reaches only one of them"
                     ),
-                    remedy="declare both names in the containers for one release",
+                    remedy="targetPort: the number, until the pods of the old version are gone",
                 ),
-                Fix(question=f"Which name shall Service {kept.name} use? Keep both for one release."),
+                Fix(question=f"Which number shall Service {kept.name} send to until the old pods are gone?"),
             )
 
 

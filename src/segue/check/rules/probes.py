@@ -69,9 +69,9 @@ ZD204 = Rule(
     facts=("P4", "L1"),
     says="liveness kills the container before it has started",
     why=(
-        "Without a startup probe liveness counts from the beginning. A start that takes longer than initialDelay + "
-        "period x failureThreshold is cut off and tried again, with growing pauses; the rollout never completes, and "
-        "where maxUnavailable gave pods away, they are missing for as long."
+        "Without a startup probe liveness counts from the beginning. The first look is at once, so a start that takes "
+        "longer than initialDelay + period x (failureThreshold - 1) is cut off and tried again, with growing pauses; "
+        "the rollout never completes, and where maxUnavailable gave pods away, they are missing for as long."
     ),
     instead="A startup probe with the same check and enough patience for the slowest start.",
 )
@@ -260,17 +260,17 @@ def liveness_kills_start(case: Case) -> Iterator[Finding]:
         live = container.probe("livenessProbe")
         if live is None or not live.kind or container.probe("startupProbe") is not None:
             continue
-        budget_s = live.delay_s + live.budget_s
-        if budget_s >= case.start.value:
-            continue
-        failures = math.ceil(case.start.value / 5)
+        budget_s = live.delay_s + live.budget_s - live.period_s  # the first look is at once (P4)
         is_said = case.start.is_said
+        if budget_s + (0 if is_said else live.period_s) >= case.start.value:  # what is assumed is no exact number
+            continue
+        failures = math.ceil(case.start.value / 5) + 1
         found = case.finding(
             ZD204,
             live.path,
             f"container {container.name} is killed {budget_s} s after its start (initialDelaySeconds {live.delay_s} + "
-            f"period {live.period_s} x failureThreshold {live.failures}) unless it answers by then; it needs up to "
-            f"{case.start.value:g} s ({'as said' if is_said else 'assumed; say it with segue.dev/start-seconds'})",
+            f"period {live.period_s} x (failureThreshold {live.failures} - 1)) unless it answers by then; it needs up "
+            f"to {case.start.value:g} s ({'as said' if is_said else 'assumed; say it with segue.dev/start-seconds'})",
             remedy=f"a startupProbe with the same check, periodSeconds 5, failureThreshold {failures}",
             severity=Severity.ERROR if is_said else Severity.INFO,
         )

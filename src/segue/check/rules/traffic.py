@@ -19,6 +19,10 @@ ZD501 = Rule(
     severity=Severity.ERROR,
     facts=("K3", "K4", "K10", "K11"),
     is_safe=True,
+    unshown=(
+        "What is lost here is lost by a load balancer that looks too seldom, and none stands before the clusters of "
+        "the tests. What the rules of a node do under policy Local is confirmed by itself (K3, K4)."
+    ),
     says="traffic policy Local, and the pod is gone before the load balancer notices",
     why=(
         "With externalTrafficPolicy Local the load balancer finds out by its own health checks that a node has no pod "

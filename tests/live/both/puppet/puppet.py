@@ -16,6 +16,7 @@ Strings, by /set or in the variable PUPPET as `name=value,name=value`:
     listen_s                 seconds until it listens
     close                    1: each answer ends its connection
     burn                     thousandths of a CPU that it burns, in slices of 0.1 s
+    room                     how many /slow it answers at a time; one more is answered 503 at once
 
 Every happening is a line of JSON on standard output, with the wall clock's seconds: {"t": 1.5, "what": "SIGTERM"}.
 Rule: standard library only; it runs as a process of the embedded cluster and in an image on a real one.
@@ -29,12 +30,15 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from urllib.parse import parse_qsl, urlsplit
 
 STRINGS = {"ready": "200", "health": "200", "startup": "200", "term": "exit", "listen_s": "0", "close": "0"}
-STRINGS["burn"] = "0"
+STRINGS |= {"burn": "0", "room": "1000"}
+BUSY: list[object] = []
 EVENTS: list[dict[str, str | float]] = []
 _UDP_PORT = 5353
 _NEVER_S = 86_400.0
@@ -70,6 +74,17 @@ def take(name: str) -> str:
     return string
 
 
+@contextmanager
+def occupied() -> Iterator[bool]:
+    """One more at work while the block runs; whether there was no room for it."""
+    me = object()
+    BUSY.append(me)
+    try:
+        yield len(BUSY) > int(STRINGS["room"])
+    finally:
+        BUSY.remove(me)
+
+
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
@@ -94,7 +109,11 @@ class Handler(BaseHTTPRequestHandler):
             case "slow" | "hook":
                 note(name, agent=self.headers.get("User-Agent") or "")
                 STRINGS["ready"] = asked.get("ready", STRINGS["ready"])
-                pause(float(asked.get("s", "0")))
+                with occupied() as is_full:
+                    if is_full and name == "slow":
+                        self._say(503, "no room\n")
+                        return
+                    pause(float(asked.get("s", "0")))
                 note(f"{name} ends", waited="no" if self._left_alone() else "yes")
                 self._say(int(asked.get("status", "200")), f"{name}\n")
             case "redirect":
