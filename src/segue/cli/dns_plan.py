@@ -66,11 +66,12 @@ def plan(  # noqa: PLR0913 - one parameter per option
         raise SegueError(f"{where} holds no Corefile", remedy="name a file, or -n where CoreDNS runs")
     blocks = parsed(found.text, file or DNS_CONFIG)
     findings = judged(blocks, cluster_domain)
-    better = written(repaired(blocks, cluster_domain))
+    mended = repaired(blocks, cluster_domain)
+    better = written(mended)
     if manifest:
         emit(_config_map(better, namespace), Output.YAML)
         return 0
-    autopath = any(block.plugin(AUTOPATH) for block in blocks)
+    autopath = any(block.plugin(AUTOPATH) for block in mended)
     size = sized(pods=found.pods, services=found.services, queries_per_s=queries, autopath=autopath)
     if output is not Output.TABLE:
         emit({"findings": [one.as_obj() for one in findings], "size": size, "corefile": better}, output)
