@@ -18,7 +18,7 @@ test: $(STAMP)   ## all pure tests and the pinned cross-section on the embedded 
 test-full: $(STAMP)   ## everything enumerated and repeated (RUN=--record writes date and result into the docs)
 	SEGUE_STORIES=random $(BIN)/python tools/run_tests.py full $(RUN)
 
-test-real: $(STAMP)   ## the suite of both clusters on a real Kubernetes (RUN=--full for all of it)
+test-real: $(STAMP)   ## the suite of both clusters on a real Kubernetes (RUN=--full for all of it, --quick for a part)
 	$(BIN)/python tools/run_tests.py real $(RUN)
 
 statements: $(STAMP)  ## what the last runs confirmed becomes docs/reference/statements.md

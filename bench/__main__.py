@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ["startup", "check", "pods", "release", "strategies", "load", "agent", "deletion", "names"]
+NAMES = ["startup", "check", "pods", "release", "strategies", "load", "agent", "supervisor", "deletion", "names"]
 
 
 def main(argv: list[str]) -> int:

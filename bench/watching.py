@@ -58,7 +58,9 @@ class Sight:
             seen.gone_s = at_s
         states = obj.get("status", {}).get("containerStatuses") or []
         seen.restarts = max(seen.restarts, sum(int(state.get("restartCount") or 0) for state in states))
-        self._phases[name] = kind != "DELETED" and obj.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
+        placed = bool(obj["spec"].get("nodeName"))  # what a scheduling gate keeps from all nodes costs nothing
+        over = kind == "DELETED" or obj.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+        self._phases[name] = placed and not over
         self.alive.append((at_s, sum(self._phases.values())))
 
     def slice(self, kind: str, obj: Obj, at_s: float) -> None:
@@ -77,7 +79,7 @@ class Sight:
         )
 
     def peak(self, since_s: float) -> int:
-        """Most pods alive at once from a moment on."""
+        """Most pods on nodes at once from a moment on."""
         before = [count for at_s, count in self.alive if at_s < since_s]
         return max([count for at_s, count in self.alive if at_s >= since_s] + before[-1:], default=0)
 

@@ -29,10 +29,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs a real Kubernetes runs only where one was asked for (make test-real). Live tests of one file share a
-    cluster, so one process runs them; all others may go to whoever is free."""
+    cluster, so one process runs them; all others may go to whoever is free: each process of tests/live/both has one."""
     for item in items:
-        if item.get_closest_marker("live") and not item.get_closest_marker("own"):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(item.config.rootpath).as_posix()))
+        path = item.path.relative_to(item.config.rootpath).as_posix()
+        if item.get_closest_marker("live") and not item.get_closest_marker("own") and "/both/" not in path:
+            item.add_marker(pytest.mark.xdist_group(path))
     if os.environ.get("SEGUE_CLUSTER") != "real":
         for item in items:
             if item.get_closest_marker("real"):

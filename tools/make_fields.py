@@ -13,7 +13,7 @@ from types import ModuleType
 
 import msgspec
 
-from segue.cluster.kinds import KINDS
+from segue.cluster.kinds import GATEWAY_GROUP, KINDS
 
 TARGET = Path(__file__).parent.parent / "src" / "segue" / "cluster" / "fields.json"
 SCALARS = {
@@ -104,7 +104,8 @@ def main() -> None:
     """Write the table of every model reachable from the kinds."""
     table: dict[str, dict[str, str]] = {}
     waiting = sorted(
-        {kind.model for kind in KINDS} | {"autoscaling_v1.Scale", "policy_v1.Eviction", "meta_v1.DeleteOptions"}
+        {kind.model for kind in KINDS if kind.group != GATEWAY_GROUP}
+        | {"autoscaling_v1.Scale", "policy_v1.Eviction", "meta_v1.DeleteOptions"}
     )
     while waiting:
         name = waiting.pop()

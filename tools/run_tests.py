@@ -1,10 +1,11 @@
 """Run a tier of the tests, stage by stage, and keep what came of it.
 
-    python tools/run_tests.py test | full | real   [--again] [--record] [--full]
+    python tools/run_tests.py test | full | real   [--again] [--record] [--full | --quick]
 
 test   all pure tests and the pinned cross-section on the embedded cluster
 full   everything enumerated and repeated, on the embedded cluster
-real   the suite of both clusters on a real Kubernetes, which is started for it and ended after it (--full: all of it)
+real   the suite of both clusters on a real Kubernetes, which is started for it and ended after it (--full: all of it,
+       --quick: only what can run side by side)
 
 --again   what failed beside others is run once more alone. It is said, and what fails twice has failed.
 --record  date and result go into docs/reference/test-runs.md.
@@ -51,21 +52,15 @@ class Stage:
     real: bool = False
 
 
-def stages(tier: str, *, full: bool) -> list[Stage]:
+def stages(tier: str, *, full: bool, quick: bool = False) -> list[Stage]:
     """What a tier runs: tests that mostly wait go many at a time, those that need the machine go alone."""
     everything = tier == "full" or full
     size = "" if everything else " and not full"
     if tier == "real":
-        return [
-            Stage(name="both", args=(BOTH,), marks=f"not alone{size}", processes=4, real=True),
-            Stage(
-                name="alone",
-                args=("tests/live", "tests/docs"),
-                marks=f"real or (alone and states){size}",
-                processes=0,
-                real=True,
-            ),
-        ]
+        both = Stage(name="both", args=(BOTH,), marks=f"not alone{size}", processes=4, real=True)
+        marks = f"real or (alone and states){size}"
+        alone = Stage(name="alone", args=("tests/live", "tests/docs"), marks=marks, processes=0, real=True)
+        return [both] if quick else [both, alone]
     rest = ("tests", f"--ignore={BOTH}")
     return [
         Stage(name="rest", args=rest, marks=f"not alone and not real{size}", processes=2),
@@ -168,15 +163,17 @@ def main() -> int:
     """Run a tier; 0 where all passed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("tier", choices=("test", "full", "real"))
-    for option in ("--again", "--record", "--full"):
+    for option in ("--again", "--record", "--full", "--quick"):
         parser.add_argument(option, action="store_true")
     options = parser.parse_args()
     began_s = time.monotonic()
     with bed(options.tier):
-        results = [run_stage(stage, again=options.again) for stage in stages(options.tier, full=options.full)]
+        todo = stages(options.tier, full=options.full, quick=options.quick)
+        results = [run_stage(stage, again=options.again) for stage in todo]
     minutes = (time.monotonic() - began_s) / 60
     if options.record:
-        record(options.tier + (" --full" if options.full and options.tier == "real" else ""), results, minutes)
+        words = [f"--{word}" for word in ("full", "quick") if getattr(options, word) and options.tier == "real"]
+        record(" ".join((options.tier, *words)), results, minutes)
     say(f"== {options.tier}: {'ok' if all(result.ok for result in results) else 'FAILED'} in {minutes:.1f} min")
     return 0 if all(result.ok for result in results) else 1
 

@@ -181,7 +181,7 @@ def test_the_agent_judges_as_segue_does(
             world.gone.clear()
         if not since_s:
             continue
-        asked = Asked(since_s, {"cap_s": "30", "timer_s": "5", "longest_s": "5"})
+        asked = Asked(since_s, {"cap_s": "30", "timer_s": "5"})
         told, wanted = light.judge(world.now_s, asked), full.judge(world.now_s, since_s, Policy())
 
         assert told.word == wanted.verdict.value

@@ -74,6 +74,16 @@ def test_old_pods_lose_traffic_before_they_are_let_go_and_then_end() -> None:
         assert when(story, What.ENDPOINT_REMOVED) <= when(story, What.POD_LET_GO) < when(story, What.POD_DELETION_SET)
 
 
+def test_no_new_pod_is_older_than_the_release() -> None:
+    """The API tells whole seconds, so by its word a pod may be there before anybody asked for it."""
+    _, outcome, before = released("all-first")
+    stories = Timeline(outcome.journal.seen.rows).stories
+    began_s = outcome.journal.actions[0].at_s
+
+    for story in (stories[pod] for pod in stories if pod.rpartition("/")[2] not in before):
+        assert when(story, What.POD_CREATED) >= began_s
+
+
 def test_pods_that_are_made_only_to_be_ended_are_not_told_of() -> None:
     _, outcome, before = released("all-first")
     stories = Timeline(outcome.journal.seen.rows).stories

@@ -185,6 +185,15 @@ def test_a_report_that_no_longer_fits_is_named_after_the_result(serving: Cluster
     assert not Path("/dev/full").is_file()
 
 
+def test_a_receipt_that_no_longer_fits_hides_no_end_of_a_release(serving: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text(seed())
+    assert serving.run("kubectl", "apply", "-f", str(tmp_path / "app.yaml")).returncode == 0
+    done = serving.run("segue", "release", "-f", str(tmp_path / "app.yaml"), "--receipt", "/dev/full")
+
+    assert "/dev/full" in error_of(done, 1)
+    assert "Deployment test has 3 Ready pods" in done.stdout
+
+
 # -- the cluster -----------------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,7 @@ def test_one_second_of_grace_cuts_slow_requests(cluster: Cluster, tmp_path: Path
     assert all("exit code 137" in row["sentence"] for row in cut)
 
 
+@pytest.mark.full
 def test_a_slow_request_survives_its_pods_deletion(cluster: Cluster, tmp_path: Path) -> None:
     code, receipt = drilled(cluster, tmp_path, "slow")
 

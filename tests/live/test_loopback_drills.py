@@ -51,6 +51,7 @@ def processes_of(cluster: Cluster, word: str) -> list[int]:
     return found
 
 
+@pytest.mark.full
 def test_ten_pods_carry_a_thousand_connections_per_second(loopback: Cluster) -> None:
     """Nothing is deleted, nothing is lost, no probe starves."""
     code, receipt = drilled(loopback, "baseline", "--rate", "1000", "--for", "8s")
@@ -71,6 +72,7 @@ def test_deletions_lose_requests_and_each_loss_has_its_cause(loopback: Cluster) 
     assert not kinds & {"crashed", "killed", "liveness-kill", "overload"}
 
 
+@pytest.mark.full
 def test_another_fault_has_another_cause(loopback: Cluster, tmp_path: Path) -> None:
     """One second of grace: the pods are killed with requests under way."""
     manifest = tmp_path / "app.yaml"

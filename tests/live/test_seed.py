@@ -48,7 +48,9 @@ def test_with_deletions_there_are_errors_and_each_has_its_cause(cluster: Cluster
     assert code == 0, "losing requests is what this drill expects"
 
 
-@pytest.mark.parametrize("name", ["restart", "scale", "undo"])
+@pytest.mark.parametrize(
+    "name", ["restart", pytest.param("scale", marks=pytest.mark.full), pytest.param("undo", marks=pytest.mark.full)]
+)
 def test_restart_scale_down_and_undo_lose_requests_too(cluster: Cluster, tmp_path: Path, name: str) -> None:
     code, receipt = drill(cluster, tmp_path, name)
 
@@ -63,6 +65,7 @@ def test_a_slow_request_survives_the_deletion_of_its_pod(cluster: Cluster, tmp_p
     assert code == 0, receipt["causes"]
 
 
+@pytest.mark.full
 def test_grace_period_1_cuts_a_request_in_flight(cluster: Cluster, tmp_path: Path) -> None:
     """As curl says it: (52) Empty reply from server."""
     code, receipt = drill(cluster, tmp_path, "grace-1")
@@ -71,7 +74,7 @@ def test_grace_period_1_cuts_a_request_in_flight(cluster: Cluster, tmp_path: Pat
     assert unknown_share(receipt) <= 0.05
 
 
-@pytest.mark.parametrize("name", ["sigkill", "readiness-lies"])
+@pytest.mark.parametrize("name", [pytest.param("sigkill", marks=pytest.mark.full), "readiness-lies"])
 def test_another_fault_shows_another_cause(cluster: Cluster, tmp_path: Path, name: str) -> None:
     code, receipt = drill(cluster, tmp_path, name)
 

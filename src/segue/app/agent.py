@@ -207,7 +207,7 @@ def ended(looks: Looks, asked: Asked, now_s: float) -> tuple[str, str]:
         return "quiet", because
     if waited_s >= asked.cap_s:
         return "capped", f"{because}; the cap of {asked.cap_s:g} s is over"
-    silent = min(verdict.silent_s, waited_s) >= asked.timer_s
+    silent = min(verdict.silent_s, waited_s) >= verdict.needed_s
     if verdict.word == "not enough evidence" and silent:
         return "timer", f"{because}; waited {waited_s:.1f} s"
     return "", because

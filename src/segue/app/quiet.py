@@ -32,7 +32,7 @@ class Asked:
         self.cap_s = float(query.get("cap_s") or 60.0)
         self.timer_s = min(self.cap_s, float(query.get("timer_s") or 5.0))
         self.quiet_s = min(self.timer_s, 2.0)
-        self.longest_s = max(self.timer_s, float(query.get("longest_s") or 15.0))  # a rhythm worth waiting for
+        self.longest_s = max(self.timer_s, float(query.get("longest_s") or 20.0))  # a rhythm worth waiting for
         self.risk, self.young_s = 1e-6, 15.0
         if not all(0 < each < math.inf for each in (self.cap_s, self.timer_s, self.longest_s)):
             raise ValueError("seconds above 0")
@@ -163,6 +163,9 @@ class Watch:
         window_s = self._window_s(arrived, rate, asked)
         enough = window_s <= asked.longest_s
         needed_s = max(asked.quiet_s, window_s) if enough else asked.timer_s
+        hardly_watched = bool(arrived) and asked.since_s - self.began_s < asked.longest_s
+        if not enough and (math.isfinite(window_s) or hardly_watched):
+            needed_s = asked.longest_s
         live = [key for key, known in self.tracked.items() if _is_live(known, now_s, asked)]
         if live or self.nameless or silent_s < asked.quiet_s:
             word = "busy"
@@ -189,7 +192,8 @@ class Watch:
         known = {remote: count for remote, count in self.senders.items() if remote not in self.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())
-        rates = list(still.values())
+        shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
+        rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
         watched_s = max(1.0, min(asked.since_s, self.proved_s) - (self.began_s or 0.0))
         whole = {remote for remote in before if remote in self.ends or remote in self.ends_before}
         rates += [self._own_rate(remote, watched_s) for remote in whole]
@@ -199,8 +203,9 @@ class Watch:
             rates.append(rate * share if share * total >= SAMPLES_FOR_A_RATE else 0.0)
         elif not still and not whole:
             rates.append(rate)
-        slowest = min(rates)
-        return -math.log(asked.risk) / slowest if slowest else math.inf
+        watched_s = total / rate
+        count = min(rates) * watched_s
+        return watched_s * (asked.risk ** (-1 / count) - 1) if count >= 1 else math.inf
 
     def _own_rate(self, remote: str, watched_s: float) -> float:
         ends, before = self.ends.get(remote, 0), self.ends_before.get(remote, 0)

@@ -31,7 +31,7 @@ if not __package__:  # run as a file: its neighbours are found beside it
     sys.path.insert(0, os.path.abspath(__file__).rsplit("/", 3)[0])  # noqa: PTH100 - a light module
     __package__ = "segue.app"
 
-from .agent import Looks, ended
+from .agent import IDLE_EVERY_MAX_S, IDLE_EVERY_S, IDLE_SHARE, Looks, ended
 from .checks import Log, Script, Url
 from .keeper import http_answer, listen, say
 from .lease import Api, Lease, NoAnswer
@@ -39,7 +39,7 @@ from .quiet import Asked
 from .restarting import Phase, Rules, Seen, Stand, Turn, answers_live, answers_ready, step
 
 _TICK_S = 0.2
-_LOOK_EVERY_S = 2.0  # while nothing is the matter
+_CALM_TICK_S = 1.0  # while nothing is the matter: probes and the command's end wake it anyway
 _PROBE_S = 1.0
 _LONGEST_S = 60.0  # a sender's rhythm that is worth waiting for: the pod goes on answering meanwhile
 Check = Callable[[], str]
@@ -99,7 +99,11 @@ class Supervisor:
         self._child: subprocess.Popen[bytes] | None = None
         self._stand = Stand(phase=Phase.BACK, since_s=time.monotonic())
         self._ready_told = self._live_told = 0
-        self._looked_s = 0.0
+        self._look_at_s = 0.0
+        self._woken, waking = socket.socketpair()
+        for end in (self._woken, waking):
+            end.setblocking(False)
+        self._waking = waking
         self._stagger = zlib.crc32(os.environ.get("HOSTNAME", "").encode()) / 2**32
 
     def connected(self) -> None:
@@ -110,11 +114,16 @@ class Supervisor:
         """Until the command has ended; beside an application for ever."""
         if self._command:
             self._child = subprocess.Popen(self._command)
+        signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # else nobody would be woken
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
         self._worker.start()
         while True:
-            select.select([self._listener], [], [], _TICK_S)
+            calm = self._stand.phase is Phase.WELL and not self._worker.failed
+            select.select([self._listener, self._woken], [], [], _CALM_TICK_S if calm else _TICK_S)
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(64)
             self._answer_all()
             code = self._reap()
             if code is not None:
@@ -125,10 +134,11 @@ class Supervisor:
 
     def _tick(self, now_s: float) -> None:
         leaving = self._stand.phase is Phase.LEAVING
-        if leaving or now_s - self._looked_s >= _LOOK_EVERY_S:
-            self._looked_s = now_s
+        if leaving or now_s >= self._look_at_s:
             self._answer_all()  # connections of our own are known before they are counted
             self._looks.take(leaving)
+            # What a look costs grows with the connections of the last minute
+            self._look_at_s = now_s + min(IDLE_EVERY_MAX_S, max(IDLE_EVERY_S, self._looks.cost_s / IDLE_SHARE))
         if not self._worker.rounds:
             return
         seen = Seen(

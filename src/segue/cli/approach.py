@@ -15,10 +15,13 @@ from cyclopts import Parameter
 from segue.analysis.values import Analysis
 from segue.host.analyses import analysis_of, hook_of
 from segue.model.errors import UsageError
-from segue.release.memory import RAMPED
+from segue.release.memory import RAMPED, WEIGHTED
 from segue.release.plan import Approach
+from segue.release.weights import USUAL_STEPS, Weights
+from segue.route.shares import WHOLE, share_of
 
 NoWait = Annotated[bool, Parameter(name="--no-wait", help="end at a stop instead of waiting to be promoted")]
+_PIN = re.compile(r"(header|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([^;,\s]+)")
 _STOP = re.compile(r"([1-9]\d*)(%?)")
 
 
@@ -55,6 +58,28 @@ class Manner:
         float, Parameter(metavar="SECONDS", help="blue-green: the old pods stand by for so long after the switch")
     ] = 0.0
 
+    route: Annotated[
+        str,
+        Parameter(
+            metavar="KIND/NAME",
+            help="canary: by weights of httproute/NAME or grpcroute/NAME; the share of requests, not of pods, grows",
+        ),
+    ] = ""
+    steps: Annotated[
+        str, Parameter(metavar="N,N", help="with --route: percent of the requests, one after the other, up to 100")
+    ] = ""
+    margin: Annotated[
+        float | None,
+        Parameter(
+            metavar="POINTS", help="with --route: how far a proved share may be from the asked one; else by share"
+        ),
+    ] = None
+    pin_to_new: Annotated[
+        list[str] | None,
+        Parameter(
+            metavar="WHAT", help="with --route: header:NAME=VALUE or cookie:NAME=VALUE always gets the new version"
+        ),
+    ] = None
     pin_config: Annotated[
         bool,
         Parameter(negative="", help="each version reads its own copies of the manifest's ConfigMaps and Secrets"),
@@ -91,8 +116,10 @@ class Manner:
         for option, is_given in tries.items():
             if is_given and self.strategy == "ramped" and not stops:
                 raise UsageError(f"{option} needs a --stop with --strategy ramped", remedy="for example --stop 1,50%")
+        weights = self._weights(stops)
         return Approach(
-            strategy=self.strategy or "",
+            strategy=WEIGHTED if weights is not None else self.strategy or "",
+            route=weights,
             step=self.step,
             stops=stops,
             waits=not no_wait,
@@ -105,6 +132,42 @@ class Manner:
             forces=self.force,
         )
 
+    def _weights(self, stops: tuple[str, ...]) -> Weights | None:
+        """What is wanted of a route; None where none is named."""
+        given = {
+            "--steps": bool(self.steps),
+            "--margin": self.margin is not None,
+            "--pin-to-new": bool(self.pin_to_new),
+        }
+        if not self.route:
+            for option, is_given in given.items():
+                if is_given:
+                    raise UsageError(f"{option} needs --route", remedy="for example --route httproute/web")
+            return None
+        self._fits({"--route": True}, {"canary"}, "canary")
+        if self.together or self.step is not None:
+            option = "--together" if self.together else "--step"
+            raise UsageError(f"{option} does not go with --route", remedy="a route has --steps, of one Deployment")
+        kind, _, name = self.route.partition("/")
+        kinds = {"httproute": "HTTPRoute", "grpcroute": "GRPCRoute"}
+        if kind.lower().removesuffix("s") not in kinds or not name:
+            raise UsageError(f"--route {self.route}: must be httproute/NAME or grpcroute/NAME")
+        if any(not stop.endswith("%") for stop in stops):
+            raise UsageError("--stop with --route is a share of the requests", remedy="for example --stop 5%")
+        steps = {share_of(one) for one in self.steps.split(",")} if self.steps else set(USUAL_STEPS)
+        steps |= {share_of(stop) for stop in stops} | {WHOLE}
+        if 0 in steps:
+            raise UsageError("--steps: a step must be more than 0", remedy="for example --steps 1,5,25,50,100")
+        if self.margin is not None and not 0 < self.margin < 50:
+            raise UsageError(f"--margin {self.margin:g}: must be more than 0 and less than 50 points")
+        return Weights(
+            kind=kinds[kind.lower().removesuffix("s")],
+            name=name,
+            steps=tuple(sorted(steps)),
+            margin=None if self.margin is None else self.margin / 100,
+            pins=tuple(_pin_of(one) for one in self.pin_to_new or ()),
+        )
+
     def _fits(self, given: dict[str, bool], strategies: Container[str | None], names: str) -> None:
         for option, is_given in given.items():
             if is_given and self.strategy not in strategies:
@@ -112,6 +175,16 @@ class Manner:
                     f"{option} needs --strategy {names}",
                     remedy=f"this is {self.strategy or 'all-first'}; docs/how-to/choose-a-strategy.md compares them",
                 )
+
+
+def _pin_of(text: str) -> tuple[str, str, str]:
+    found = _PIN.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"--pin-to-new {text}: must be header:NAME=VALUE or cookie:NAME=VALUE",
+            remedy="for example --pin-to-new cookie:track=next",
+        )
+    return found[1], found[2], found[3]
 
 
 USUAL = Manner()

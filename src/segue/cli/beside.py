@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from segue.model.errors import UsageError
 from segue.release.beside import VERSION_LABEL, Naming
+from segue.release.memory import WEIGHTED
 from segue.release.plan import Approach
 
 
@@ -51,7 +52,7 @@ class SideBySide:
                 raise UsageError(f"{option} needs --side-by-side", remedy="it is about Deployments side by side")
         if not self.side_by_side:
             return approach
-        if approach.strategy in {"handover", "recreate"}:
+        if approach.strategy in {"handover", "recreate", WEIGHTED}:
             raise UsageError(
                 f"--side-by-side cannot be --strategy {approach.strategy}",
                 remedy="all-first, blue-green, ramped and canary can",

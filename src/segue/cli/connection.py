@@ -83,12 +83,14 @@ QUIET_S = 2.0  # between two lines that tell the same wait with other numbers, w
 
 
 class Lines:
-    """Progress as lines: one per action with its reason; what is waited for in one line that changes, on terminals."""
+    """Progress as lines: one per action, its reason below it where it is another than the last action's; what is
+    waited for in one line that changes, on terminals."""
 
     def __init__(self) -> None:
         self._began_s: float | None = None
         self._live = sys.stderr.isatty()
         self._said, self._said_s = "", 0.0
+        self._reason = ""
 
     def __call__(self, progress: Progress, now_s: float) -> None:
         """Show one thing."""
@@ -98,7 +100,9 @@ class Lines:
         if progress.action:
             self._clear()
             note(f"{at}  {progress.action}")
-            note(f"            because {progress.because}")
+            if progress.because != self._reason:
+                note(f"            because {progress.because}")
+            self._reason = progress.because
             return
         ready = ", ".join(f"{version} {count}" for version, count in progress.ready.items())
         text = f"{at}  ... {progress.because}" + (f"  [Ready: {ready}]" if ready else "")

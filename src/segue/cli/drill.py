@@ -96,12 +96,12 @@ def drill(  # noqa: PLR0913 - one parameter per option
     if not quiet:
         note(f"drill {name}: {chosen.title}")
     performed = asyncio.run(perform(chosen, ask, state, quiet=quiet))
-    written = write_report(performed, target)
-    _write_junit(performed, name, junit)
-    if quiet:
-        emit(performed.receipt, output)
-    else:
-        show(performed)
+    try:
+        written = write_report(performed, target)
+        _write_junit(performed, name, junit)
+    finally:  # a full disk hides no result
+        emit(performed.receipt, output) if quiet else show(performed)
+    if not quiet:
         say(f"\nreport:  {written}\nreceipt: {written.with_suffix('.json')}")
     judgement = performed.judgement
     return Lost.exit_code if judgement.lost_against_none else 0 if judgement.holds else SegueError.exit_code

@@ -44,18 +44,25 @@ def run_and_report(
         return 130
     lines.done()
     raws = [raw_of(asked, outcome, title=str(asked["command"])) for outcome in outcomes]
-    kept, documents = _kept(raws, str(asked["command"]), options)
-    written = options.keeping.write(raws, documents)
+    files, documents, trouble = _written(raws, str(asked["command"]), options)
     if outcomes and options.output is not Output.TABLE:
         emit(documents[0] if len(documents) == 1 else documents, options.output)
     try:
         messages = [check_end(outcome) for outcome in outcomes]
     except SegueError:
-        for line in [*(f"receipt: {path}" for path in kept), *written]:
+        for line in [*files, *([f"warning: {trouble.message}"] if trouble else [])]:
             note(line)
         raise
-    if options.output is not Output.TABLE:
-        return 0
+    if options.output is Output.TABLE:
+        _say_end(messages, outcomes)
+        for line in files:
+            say(line)
+    if trouble:
+        raise trouble
+    return 0
+
+
+def _say_end(messages: list[str], outcomes: tuple[Outcome, ...]) -> None:
     for message, outcome in zip(messages, outcomes, strict=True):
         took_s = outcome.ended_s - outcome.began_s
         say(f"{message} ({took_s:.1f} s)" if outcome.journal.actions else message)
@@ -64,9 +71,19 @@ def run_and_report(
             kinds = ", ".join(f"{reasons.count(kind)} {kind}" for kind in sorted(set(reasons)))
             sources = ", ".join(sorted({end.evidence_source for end in outcome.journal.ends}))
             say(f"old pods ended: {kinds} (evidence: {sources})")
-    for line in [*(f"receipt: {path}" for path in kept), *written]:
-        say(line)
-    return 0
+
+
+def _written(raws: list[Raw], name: str, options: Options) -> tuple[list[str], list[Obj], SegueError | None]:
+    """A line for each file, the receipts, and what kept us from writing all: a full disk hides no result."""
+    try:
+        kept, documents = _kept(raws, name, options)
+    except SegueError as error:
+        return [], [raw.receipt() for raw in raws], error
+    files = [f"receipt: {path}" for path in kept]
+    try:
+        return [*files, *options.keeping.write(raws, documents)], documents, None
+    except SegueError as error:
+        return files, documents, error
 
 
 def _kept(raws: list[Raw], name: str, options: Options) -> tuple[list[Path], list[Obj]]:

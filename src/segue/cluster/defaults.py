@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable
 
 from segue.cluster.carried import TEMPLATE_GENERATION, carry_over
+from segue.cluster.gateway.objects import default_class, default_gateway, default_grpc_route, default_http_route
 from segue.cluster.pod_defaults import default_pod, default_pod_spec
 from segue.cluster.quotas.amounts import amount
 from segue.model.objects import Obj, name_of, uid_of
@@ -323,6 +324,10 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "statefulsets.apps": _stateful_set,
     "daemonsets.apps": _daemon_set,
     "jobs.batch": _job,
+    "gatewayclasses.gateway.networking.k8s.io": default_class,
+    "gateways.gateway.networking.k8s.io": default_gateway,
+    "httproutes.gateway.networking.k8s.io": default_http_route,
+    "grpcroutes.gateway.networking.k8s.io": default_grpc_route,
     "cronjobs.batch": _cron_job,
     "endpointslices.discovery.k8s.io": _endpoint_slice,
     "horizontalpodautoscalers.autoscaling": _autoscaler,

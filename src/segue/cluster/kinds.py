@@ -82,6 +82,16 @@ batch v1 cronjobs CronJob cj sga
 batch v1 jobs Job - sga
 coordination.k8s.io v1 leases Lease - -
 discovery.k8s.io v1 endpointslices EndpointSlice - g
+gateway.networking.k8s.io v1 gatewayclasses GatewayClass gc csg
+gateway.networking.k8s.io v1 gateways Gateway gtw sg
+gateway.networking.k8s.io v1 grpcroutes GRPCRoute - sg
+gateway.networking.k8s.io v1 httproutes HTTPRoute - sg
+gateway.networking.k8s.io v1beta1 referencegrants ReferenceGrant refgrant g
+gateway.networking.k8s.io v1 gatewayclasses GatewayClass gc csg
+gateway.networking.k8s.io v1 gateways Gateway gtw sg
+gateway.networking.k8s.io v1 grpcroutes GRPCRoute - sg
+gateway.networking.k8s.io v1 httproutes HTTPRoute - sg
+gateway.networking.k8s.io v1beta1 referencegrants ReferenceGrant refgrant g
 networking.k8s.io v1 ingressclasses IngressClass - cg
 networking.k8s.io v1 ingresses Ingress ing sg
 networking.k8s.io v1 networkpolicies NetworkPolicy netpol g
@@ -93,6 +103,8 @@ rbac.authorization.k8s.io v1 roles Role - -
 scheduling.k8s.io v1 priorityclasses PriorityClass pc cg
 storage.k8s.io v1 storageclasses StorageClass sc c
 """
+GATEWAY_GROUP = "gateway.networking.k8s.io"  # brought by CustomResourceDefinitions elsewhere: no strategic patches
+GATEWAY_GROUP = "gateway.networking.k8s.io"  # brought by CustomResourceDefinitions elsewhere: no strategic patches
 # The field table's module for a group, where it is not simply the group's first part.
 _MODULES = {"": "core", "apiextensions.k8s.io": "apiextensions", "rbac.authorization.k8s.io": "rbac"}
 

@@ -43,7 +43,7 @@ def document_v2() -> Obj:
 
 
 def _path(kind: Kind) -> str:
-    assert find_resource(kind.group, kind.version, kind.plural) is kind
+    assert find_resource(kind.group, kind.version, kind.plural) == kind
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     where = "/namespaces/{namespace}" if kind.namespaced else ""
     return f"{root}{where}/{kind.plural}/{{name}}"

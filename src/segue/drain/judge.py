@@ -1,7 +1,8 @@
 """Whether the world has stopped sending to a pod, judged at the pod: `quiet | busy | not enough evidence`.
 
-A sender with r arrivals per second is silent by chance for t seconds with probability exp(-r t). Quiet means that
-every sender seen lately has been silent for longer than a stated risk allows, and for at least `quiet_min_s`.
+A sender with r arrivals per second is silent by chance for t seconds with probability exp(-r t); where r was counted
+from n arrivals in w seconds, with (w / (w + t))^n. Quiet means that every sender seen lately has been silent for longer
+than a stated risk allows, and for at least `quiet_min_s`.
 
 Rule 1: rates are kept per sender, never pooled: one rare client hides behind a thousand busy ones (C1).
 Rule 2: a connection is live while it owes an answer (C2) or carried bytes within its own window (C3). Idle keep-alive
@@ -42,11 +43,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How sure to be. `timer_s` is the propagation time P that stands in for evidence; `cap_s` ends any drain."""
+    """How sure to be. `timer_s` is the propagation time P that stands in for evidence; `cap_s` ends any drain.
+
+    `longest_s` is the longest silence that is waited for as a proof: of a sender of one request per second it is 16 s.
+    A sender that is rarer is given as much, and proves nothing; one known to be too rare for a rhythm is given P.
+    """
 
     risk: float = 1e-6
     quiet_min_s: float = 2.0
     timer_s: float = 5.0
+    longest_s: float = 20.0
     cap_s: float = 30.0
     young_s: float = 15.0  # a connection younger than this keeps its place that long (C3)
     keeps_idle: bool = False  # an open connection is live although nothing moves on it: of a handover
@@ -55,6 +61,7 @@ class Policy:
     def __post_init__(self) -> None:
         assert 0 < self.risk < 1
         assert 0 < self.quiet_min_s <= self.timer_s <= self.cap_s
+        assert self.quiet_min_s <= self.longest_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +151,7 @@ class Watch:
     nameless: bool = False  # somebody has come since, and nobody has looked who
     others: set[tuple[int, str, int]] = field(default_factory=set)
     counted: int = 0  # arrivals since the last whole look that have only been counted
+    arrived: int = 0  # all arrivals that were seen, probes too, whatever was begun anew meanwhile
     opened_s: float = -math.inf  # when a new connection of the pod's own was last seen
 
     def count(self, count: Count) -> None:
@@ -157,6 +165,7 @@ class Watch:
             came = Arrived(at_s=max(count.at_s, count.read_s), count=count.passive_opens - self.last.passive_opens)
             self.arrivals.append(came)
             self.counted += came.count
+            self.arrived += came.count
         self.nameless = self.nameless or count.passive_opens != self.last.passive_opens
         self.last = replace(self.last, at_s=count.at_s, read_s=count.read_s, passive_opens=count.passive_opens)
 
@@ -176,6 +185,7 @@ class Watch:
         if self.last is not None and sample.passive_opens > self.last.passive_opens + others:
             count = sample.passive_opens - self.last.passive_opens - others
             self.arrivals.append(Arrived(at_s=sample.latest_s, count=count, seen=seen))
+            self.arrived += count
         elif seen and self.arrivals:  # they came with the newest of those that had only been counted, or before it
             self.arrivals[-1] = replace(self.arrivals[-1], seen=seen)
         self.nameless, self.whole_s = False, sample.at_s
@@ -279,8 +289,12 @@ class Watch:
         if math.isinf(window_s) and since_s - self.began_s < siblings_s:
             window_s = siblings_s
         live = self._live(now_s, policy)
-        enough = window_s <= policy.timer_s
+        longest_s = max(policy.timer_s, policy.longest_s)
+        enough = window_s <= longest_s
         needed_s = max(policy.quiet_min_s, window_s) if enough else policy.timer_s
+        hardly_watched = bool(arrived) and since_s - self.began_s < longest_s  # who came twice may come every second
+        if not enough and (math.isfinite(window_s) or hardly_watched):  # as long as for any other at least
+            needed_s = longest_s
         count = len(live) + self.last.active
         if count or self.nameless or silent_s < policy.quiet_min_s:
             verdict = Verdict.BUSY
@@ -325,7 +339,9 @@ class Watch:
         known = {remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
         seen = sum(known.values())  # a share is one of all, also of those that have not fallen silent yet
-        rates = list(still.values())
+        # Three that came in half a second say little: who came more slowly before is taken at that.
+        shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
+        rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
         watched_s = max(1.0, min(since_s, self.last.at_s if self.last else since_s) - (self.began_s or 0.0))
         # Of who ends here each connection is seen, so its number is its own. The others are seen in passing: they have
         # shares in what is left, for whoever is seen more often comes more often.
@@ -338,8 +354,7 @@ class Watch:
         elif not still and not whole:
             # The source is hidden (masqueraded, or too short-lived to be seen): each node may be a sender.
             rates.append(rate / max(1, self.receiver.nodes))
-        slowest = min(rates)
-        return -math.log(policy.risk) / slowest if slowest else math.inf
+        return proving_s(min(rates), total / rate, policy.risk)
 
     def _own_rate(self, remote: str, watched_s: float) -> float:
         """Of a sender whose connections end here; 0 where it came too seldom to have a rhythm."""
@@ -361,6 +376,13 @@ class Watch:
     def served(self) -> list[Connection]:
         """Connections open at the last look, whatever they carry: the fewer, the idler the pod."""
         return self._served(self.last.connections) if self.last else []
+
+
+def proving_s(rate: float, watched_s: float, risk: float) -> float:
+    """How long a sender must be silent so that chance is ruled out. A rate is only known by the arrivals that it was
+    counted from: of few a longer silence is asked than -ln(risk)/rate, which is that of very many."""
+    count = rate * watched_s
+    return watched_s * (risk ** (-1 / count) - 1) if count >= 1 else math.inf
 
 
 def _is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
@@ -445,7 +467,7 @@ def ended(evidence: Evidence, *, now_s: float, since_s: float, policy: Policy) -
         over = min(waited_s, evidence.unseen_s) >= policy.timer_s and not evidence.live
         why = f" ({evidence.trouble})" if evidence.trouble else ""
         return Drained(reason="timer", because=f"no evidence to be had{why}; waited {waited_s:.1f} s") if over else None
-    if evidence.verdict is Verdict.UNKNOWN and waited_s >= policy.timer_s and evidence.silent_s >= policy.timer_s:
+    if evidence.verdict is Verdict.UNKNOWN and min(waited_s, evidence.silent_s) >= evidence.needed_s:
         return Drained(reason="timer", because=f"{evidence.because}; waited {waited_s:.1f} s")
     return None
 

@@ -88,6 +88,7 @@ class Sight:
     connections: tuple[SeenConnection, ...]
     peers: tuple[SeenPeer, ...]
     active: int = 0  # told by a source that knows no connections
+    arrived: int = 0  # all that came since the first look, probes too
 
     @property
     def open(self) -> int | None:
@@ -130,6 +131,7 @@ def sight_of(pod: str, watch: Watch | None, evidence: Evidence, now_s: float, po
         connections=tuple(rows),
         peers=tuple(_peers(rows, watch)),
         active=watch.last.active,
+        arrived=watch.arrived,
     )
 
 

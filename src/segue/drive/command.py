@@ -32,6 +32,7 @@ from segue.release.decision import Done, Stopped
 from segue.release.first import decide_first
 from segue.release.memory import RAMPED, Memory
 from segue.release.plan import Plan, Target, digest_of, make_plan, resume_plan
+from segue.release.promised import promised
 from segue.release.requests import patch_deployment
 from segue.release.retiring import decide_retire
 from segue.release.scaling import decide_scale
@@ -272,7 +273,7 @@ def _plan_of_sizes(kind: str, snapshot: Snapshot, wanted: int, driver: Driver, t
         wanted=wanted,
         old_set="",
         old_hash="",
-        policy=driver.approach.policy,
+        policy=promised(driver.approach.policy, snapshot.memory, deployment, cap_said=driver.approach.cap_said),
         timeout_s=timeout_s,
         deadline_s=snapshot.now_s + timeout_s,
     )

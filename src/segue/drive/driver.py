@@ -25,7 +25,14 @@ class Driver:
 
     def observer(self, namespace: str, name: str, beside: Beside | None = None) -> Observer:
         """Eyes on one Deployment, or on two side by side."""
-        return Observer(namespace=namespace, name=name, me=self.me, holder_is_gone=self.holder_is_gone, beside=beside)
+        return Observer(
+            namespace=namespace,
+            name=name,
+            me=self.me,
+            holder_is_gone=self.holder_is_gone,
+            beside=beside,
+            route=self.approach.route,
+        )
 
     def drive(self, observer: Observer, decide: Decide, policy: Policy) -> Flow[Outcome]:
         """One run over one Deployment. `policy` says what counts as a live connection: the plan's, where there is

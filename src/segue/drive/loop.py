@@ -20,7 +20,18 @@ from segue.drive.observe import Observer
 from segue.drive.trying import measure, run_check
 from segue.model.http import ApiResponse
 from segue.model.workloads import Pod, ReplicaSet, lasting
-from segue.release.actions import Action, DropLease, EndPod, EndSet, Orphan, Point, Select, TakeLease
+from segue.release.actions import (
+    Action,
+    DropLease,
+    EndPod,
+    EndSet,
+    Orphan,
+    Point,
+    PutSharesBack,
+    Select,
+    SetShares,
+    TakeLease,
+)
 from segue.release.decision import Decision, Done, End, Stopped
 from segue.release.entry import take_lease
 from segue.release.memory import RAMPED, Memory
@@ -123,7 +134,7 @@ class Drive:
                 refused = refused or not accepted
             if refused:
                 return False
-            if isinstance(actions[0], (Point, Select, Orphan)):
+            if isinstance(actions[0], (Point, Select, Orphan, SetShares, PutSharesBack)):
                 # What was quiet before proves nothing now: a pin that somebody took away had let traffic in again.
                 self.observer.drain_began_s, self.observer.evidence = now_s, {}
         for drained in decision.drained:

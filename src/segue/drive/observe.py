@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from segue.drain.judge import Evidence
 from segue.drive.flow import Flow, ask, body_of, get
 from segue.drive.pair import PairEyes, find_beside
+from segue.drive.route_eyes import RouteEyes
 from segue.model.errors import StatusError
 from segue.model.http import ApiResponse
 from segue.model.objects import Obj
@@ -19,6 +20,7 @@ from segue.model.workloads import ORPHAN_OF, Deployment, Lease, Pod, ReplicaSet
 from segue.release.beside import Beside
 from segue.release.memory import memory_of
 from segue.release.snapshot import Checked, Measured, Snapshot
+from segue.release.weights import Weights
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Observer:
     measured: Measured | None = None
     beside: Beside | None = None  # known to whoever plans it; else what is under way tells
     pair: PairEyes | None = None
+    route: Weights | None = None  # known to whoever plans with one; else what is under way tells
+    route_eyes: RouteEyes | None = None
 
     def observe(self) -> Flow[Snapshot]:
         """The cluster now; both Deployments where this name is of two that a release goes between."""
@@ -81,7 +85,13 @@ class Observer:
         self._learn(deployment, responses[4])
         if seen != self.service_names:
             return (yield from self.observe())
-        return self._snapshot(now_s, deployment, sets, responses, slices)
+        snapshot = self._snapshot(now_s, deployment, sets, responses, slices)
+        weights = Weights.of(memory.route) if memory is not None and memory.route else self.route
+        if weights is None:
+            return snapshot
+        if self.route_eyes is None:
+            self.route_eyes = RouteEyes(namespace=self.namespace, weights=weights)
+        return replace(snapshot, route=(yield from self.route_eyes.look(weights)))
 
     def look_at(self, found: Beside | str) -> None:
         """Look at two Deployments from now on, by their app's name, or at the one of this name."""

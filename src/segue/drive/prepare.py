@@ -24,6 +24,7 @@ from segue.release.plan import Target
 from segue.release.requests import patch_workload
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_CUSTOM = frozenset({"gateway.networking.k8s.io"})  # by its name alone it would be Kubernetes' own
 _QUOTED_FIELD = re.compile(r'(?:unknown|duplicate) field "([^"]+)"')
 _GO_FIELD = re.compile(r"Go struct field [A-Za-z]+\.([A-Za-z0-9.\[\]]+)|json: .*? \.?([a-z][A-Za-z0-9.\[\]]+) of type")
 
@@ -91,7 +92,7 @@ def creation(placed: Placed, *, dry_run: bool) -> ApiRequest:
 def merging(placed: Placed, *, dry_run: bool) -> ApiRequest:
     """Merge the document into the object that is there."""
     group = placed.document.api_version.rpartition("/")[0]
-    native = "." not in group or group.endswith(".k8s.io")
+    native = group not in _CUSTOM and ("." not in group or group.endswith(".k8s.io"))
     query = {"fieldManager": "segue", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
     return ApiRequest(
         method="PATCH",

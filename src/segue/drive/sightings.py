@@ -1,7 +1,7 @@
 """What a release saw of pods while it ran, as happenings: the one timeline that every cluster can tell.
 
 Rule 1: a change is dated when it was seen, for the API keeps whole seconds only; what was so at the first sight is
-dated by the API's own times.
+dated by the API's own times. A pod that the look before had not is no older than that look.
 Rule 2: pods that are made only to be ended, and never get a node, are not told of.
 """
 
@@ -32,6 +32,7 @@ class Sightings:
 
     rows: list[Happening] = field(default_factory=list)
     _known: dict[str, _State] = field(default_factory=dict)
+    _looked_s: float = 0.0  # the last look
 
     def see(self, pods: Iterable[Pod], endpoints: Mapping[str, tuple[Endpoint, ...]], now_s: float) -> None:
         """One look at all pods that matter."""
@@ -46,21 +47,23 @@ class Sightings:
             )
             now = _State(ready=pod.ready, let_go=pod.orphaned, leaving=pod.terminating, services=services)
             before = self._known.get(name)
-            self.rows += _born(pod, name, now_s) if before is None else ()
+            self.rows += _born(pod, name, self._looked_s, now_s) if before is None else ()
             self.rows += _changes(pod, name, before, now, now_s)
             self._known[name] = now
         for name in [name for name in self._known if name not in there]:
             del self._known[name]
             self.rows.append(Happening(at_s=now_s, what=What.POD_REMOVED, pod=name))
+        self._looked_s = now_s
 
 
-def _born(pod: Pod, name: str, now_s: float) -> tuple[Happening, ...]:
+def _born(pod: Pod, name: str, looked_s: float, now_s: float) -> tuple[Happening, ...]:
     containers = pod.obj.get("spec", {}).get("containers") or [{}]
     data = {
         "image": str(containers[0].get("image") or ""),
         "version": pod.pod_hash or pod.labels.get(REVISION_LABEL, ""),
     }
-    return (Happening(at_s=min(pod.created_s or now_s, now_s), what=What.POD_CREATED, pod=name, data=data),)
+    at_s = min(max(pod.created_s or now_s, looked_s), now_s)
+    return (Happening(at_s=at_s, what=What.POD_CREATED, pod=name, data=data),)
 
 
 def _changes(pod: Pod, name: str, before: _State | None, now: _State, now_s: float) -> Iterator[Happening]:

@@ -49,4 +49,5 @@ def inheriting(approach: Approach, memory: Memory) -> Approach:
     policy = approach.policy
     cap_s = max(policy.cap_s, memory.cap_s)
     keeps_idle = policy.keeps_idle or memory.keeps_idle
-    return replace(approach, policy=replace(policy, cap_s=cap_s, keeps_idle=keeps_idle))
+    outgoing = policy.outgoing or memory.outgoing
+    return replace(approach, policy=replace(policy, cap_s=cap_s, keeps_idle=keeps_idle, outgoing=outgoing))

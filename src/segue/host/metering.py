@@ -21,6 +21,10 @@ HELP = {
     "segue_open_connections": "Connections of a pod that are open.",
     "segue_arrivals_per_second": "New connections of a pod per second, over 10 s, without probes.",
 }
+# Counters are for Prometheus' rate(): an autoscaler takes a value as it is, and these only grow.
+COUNTERS = {
+    "segue_arrivals_total": "New connections of a pod since segue first looked at it, with probes.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Metered:
                 "segue_active_connections": sight.evidence.live,
                 "segue_open_connections": sight.open or 0,
                 "segue_arrivals_per_second": sight.rate,
+                "segue_arrivals_total": sight.arrived,
             }
         return Metered(pod=pod.obj, source=sight.evidence.source, at_s=at_s, values=values)
 
@@ -49,9 +54,10 @@ def prometheus_text(found: Iterable[Metered]) -> str:
     """The text format 0.0.4."""
     rows = sorted(found, key=lambda one: (namespace_of(one.pod), name_of(one.pod)))
     lines: list[str] = []
-    for metric, told in HELP.items():
-        lines += [f"# HELP {metric} {told}", f"# TYPE {metric} gauge"]
-        lines += [f"{metric}{{{_labels(one)}}} {one.values[metric]:g}" for one in rows if metric in one.values]
+    for metric, told in {**HELP, **COUNTERS}.items():
+        lines += [f"# HELP {metric} {told}", f"# TYPE {metric} {'counter' if metric in COUNTERS else 'gauge'}"]
+        # Not :g, by which a large counter would stand still
+        lines += [f"{metric}{{{_labels(one)}}} {one.values[metric]!r}" for one in rows if metric in one.values]
     lines += ["# HELP segue_pod_seen Whether anything can be seen of a pod, and by which source."]
     lines += ["# TYPE segue_pod_seen gauge"]
     lines += [f'segue_pod_seen{{{_labels(one)},source="{one.source}"}} {int(bool(one.values))}' for one in rows]

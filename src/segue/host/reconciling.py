@@ -17,6 +17,7 @@ class ManagerRunner:
 
     def __init__(self, manager: Manager, store: Store, clock: Clock) -> None:
         self._manager = manager
+        self.view = manager.view
         self._clock = clock
         self._wake = asyncio.Event()
         self._unsubscribe = store.subscribe(lambda _event: self._wake.set())

@@ -28,11 +28,13 @@ from segue.cluster.dns import address_in
 from segue.cluster.manager import Manager
 from segue.cluster.manager import Settings as ManagerSettings
 from segue.cluster.metrics.readings import Readings
+from segue.cluster.node.account import Accounts
 from segue.cluster.node.agent import NodeAgent
 from segue.cluster.node.registration import NodeFacts, node_object
 from segue.cluster.node.settings import NodeSettings
 from segue.cluster.registry import Acting, Options, Registry, RegistrySettings
 from segue.cluster.rights.defaults import ensure_default_roles
+from segue.cluster.rights.tokens import Tokens
 from segue.cluster.store import Store, StoreEvent
 from segue.dns.resolver import ClusterDns, Resolver
 from segue.host.apiserver import serve
@@ -40,6 +42,7 @@ from segue.host.certificates import credentials, kubeconfig
 from segue.host.clock import SystemChance, SystemClock
 from segue.host.custom_metrics import CustomReader
 from segue.host.dns.keeper import DnsKeeper, DnsSettings
+from segue.host.gateway.runner import GatewayRunner
 from segue.host.isolation import Doorman, Mode
 from segue.host.journal import SqliteJournal
 from segue.host.network.plane import PlaneSettings
@@ -59,6 +62,8 @@ from segue.model.errors import HostError, SegueError
 from segue.model.objects import Obj, Ref
 
 API_PORT = 16443
+INNER_PORT = 6443  # on the node, for pods
+INNER_BACKLOG = 256
 PORT_TRIES, PORT_PAUSE_S = 10, 0.05
 
 
@@ -106,6 +111,7 @@ class _Cluster:
         rows, version = self._journal.load()
         self._store.load(rows, version=version)
         self._end = asyncio.Event()
+        self._gateways: GatewayRunner
 
     async def run(self, starter: Starter) -> None:
         """Start everything, say so, wait for the end, take everything down in the opposite order."""
@@ -118,7 +124,10 @@ class _Cluster:
             around = await self._surroundings()
             stack.push_async_callback(around.close)
             registry = Registry(
-                self._store, self._clock, self._chance, RegistrySettings(service_cidr=around.service_cidr)
+                self._store,
+                self._clock,
+                self._chance,
+                RegistrySettings(service_cidr=around.service_cidr, api_endpoint=self._inner_endpoint(around)),
             )
             ensure_default_roles(registry)
             kubelet = Acting(registry, "kubelet")
@@ -130,6 +139,14 @@ class _Cluster:
                 stack.push_async_callback(dns.stop)
             node = self._node(registry, around)
             manager = self._manager(registry)
+            gateways = GatewayRunner(
+                self._store,
+                manager.view,
+                Acting(registry, "segue-gateway"),
+                self._clock,
+                (self._state / "gateways", around.node_ip),
+            )
+            self._gateways = gateways
             api = await self._api(stack, registry, NodeDoor(node), around)
             await node.start()
             heart.start()
@@ -144,6 +161,8 @@ class _Cluster:
             custom = CustomReader(self._store, self._readings.custom)
             custom.start()
             stack.push_async_callback(custom.stop)
+            gateways.start()
+            stack.push_async_callback(gateways.stop)
             if dns is not None:
                 await dns.wait()
             self._publish(api, around, starter.started)
@@ -192,9 +211,25 @@ class _Cluster:
             recorder=self._timeline,
             clock=self._clock,
             state=self._state / "pods",
+            accounts=self._accounts(registry, around),
             dns=self._cluster_dns(around),
         )
         return NodeRunner(agent, self._store, body)
+
+    def _inner_endpoint(self, around: Surroundings) -> tuple[str, int] | None:
+        """Where pods reach the API; nowhere where all that they see is the host's loopback."""
+        return (around.node_ip, INNER_PORT) if self._mode.kind == "namespaces" else None
+
+    def _accounts(self, registry: Registry, around: Surroundings) -> Accounts | None:
+        if self._inner_endpoint(around) is None:
+            return None
+        keys = credentials(self._state, [around.node_ip])
+        tokens = Tokens(keys.token_secret.encode(), self._store)
+
+        def issue(account: Obj, request: Obj) -> Obj:
+            return tokens.issue(account, request, token_id=registry.new_uid(), now_s=registry.now_s())
+
+        return Accounts(ca=keys.ca, issue=issue)
 
     def _cluster_dns(self, around: Surroundings) -> ClusterDns:
         """What the node agent writes into a pod's resolv.conf, and what the node itself would have there."""
@@ -240,6 +275,7 @@ class _Cluster:
             complaint=self._images.complaint,
             token_secret=keys.token_secret.encode(),
             readings=self._readings,
+            route_requests=self._gateways.requests,
         )
         server = ApiServer(registry, self._store, ports)
         socket_ = await self._listen()
@@ -248,7 +284,9 @@ class _Cluster:
         url = f"https://127.0.0.1:{port}"
         write_private(self._state / "kubeconfig", kubeconfig(keys, url))
         write_private(self._state / "kubeconfig.viewer", kubeconfig(keys, url, token=keys.viewer_token))
-        serving = asyncio.create_task(serve(server, door, [socket_], keys.tls, keys.users()), name="api")
+        inner = self._inner_endpoint(around)
+        sockets = [socket_, *([socket.create_server(inner, backlog=INNER_BACKLOG)] if inner else [])]
+        serving = asyncio.create_task(serve(server, door, sockets, keys.tls, keys.users()), name="api")
         serving.add_done_callback(lambda _task: self._end.set())
 
         async def stop() -> None:

@@ -41,6 +41,7 @@ from segue.release.plan import Plan, digest_of
 from segue.release.ramped import back
 from segue.release.scaling import down_or_done
 from segue.release.snapshot import Snapshot
+from segue.release.weighing import put_back
 
 
 def decide_abort(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
@@ -92,6 +93,10 @@ def _back(plan: Plan, snapshot: Snapshot, memory: Memory) -> Decision:
     if memory.serving == "new":
         return _serve_old(snapshot, memory, old)
     pin = point_services(snapshot, memory, memory.old_hash, because="the old version serves")
+    if memory.route:
+        returning = pin or put_back(snapshot, memory)
+        if returning is not None:
+            return returning
     if snapshot.deployment.template == old.template:
         return _end_new(plan, snapshot, memory, old)
     if pin is not None:

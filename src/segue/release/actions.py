@@ -13,6 +13,7 @@ from segue.model.objects import Obj
 from segue.model.services import Service
 from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import Memory
+from segue.route.shares import Split
 
 BRAKE_S = 2_147_483_646  # the largest minReadySeconds below its progress deadline: a brake must not run out (A1)
 NO_DEADLINE_S = 2_147_483_647  # "no deadline" to the Deployment controller
@@ -219,6 +220,25 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetShares:
+    """A route sends the new version this share."""
+
+    kind: str
+    route: Obj
+    split: Split
+    forces: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutSharesBack:
+    """A route says again what it said before the release."""
+
+    kind: str
+    route: Obj
+    app: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddDeployment:
     """A Deployment beside the old one, with the memory and without pods: nothing moves."""
 
@@ -291,6 +311,8 @@ Action: TypeAlias = (
     | Resize
     | ScaleTo
     | Select
+    | SetShares
+    | PutSharesBack
     | AddDeployment
     | EndDeployment
     | Orphan

@@ -23,6 +23,7 @@ from segue.release.memory import Memory
 from segue.release.patience import held, late, old_set_is_gone, out_of_time, stuck, troubles_of
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
+from segue.release.weighing import put_back
 
 
 def decide(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
@@ -41,8 +42,9 @@ def _next(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decision:
     if memory.serving == "new":
         old = snapshot.set_named(memory.old_set)
         if old is None or old.replicas == 0:
-            return finish(plan, snapshot, memory)
-        return _switched(plan, snapshot, memory, old) or let_go(plan, snapshot, memory, old)
+            return put_back(snapshot, memory) or finish(plan, snapshot, memory)
+        moved = _switched(plan, snapshot, memory, old) or put_back(snapshot, memory)
+        return moved or let_go(plan, snapshot, memory, old)
     return _raise_new(plan, snapshot, memory)
 
 

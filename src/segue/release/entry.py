@@ -123,9 +123,11 @@ def begin(plan: Plan, snapshot: Snapshot) -> Decision:
         stops=plan.stops,
         preview=plan.preview,
         keep_s=plan.keep_s,
+        route=plan.route,
         cap_s=plan.policy.cap_s,
         keeps_labels=bool(plan.keeps_labels),
         keeps_idle=plan.policy.keeps_idle,
+        outgoing=plan.policy.outgoing,
         group=plan.group,
     )
     return act(

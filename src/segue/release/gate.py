@@ -14,16 +14,21 @@ from segue.release.memory import Memory
 from segue.release.patience import held
 from segue.release.plan import Plan
 from segue.release.snapshot import Snapshot
+from segue.release.weighing import weigh
 
 
 def before_switch(
     plan: Plan, snapshot: Snapshot, memory: Memory, new: ReplicaSet, like: Service | None
 ) -> Decision | None:
     """What is still to happen before the switch, None for nothing. A preview is made after the Service `like`."""
+    if memory.route:
+        like = next((one for one in snapshot.services if one.name == memory.route["service"]), like)
     if memory.preview:
         preview = _preview(plan, snapshot, memory, new, like)
         if preview is not None:
             return preview
+    if memory.route:
+        return weigh(plan, snapshot, memory)
     ready = len(snapshot.ready_of(new.pod_hash))
     here = f"all {ready} new pods are Ready and have no traffic"
     if memory.next_stop is not None:

@@ -19,6 +19,7 @@ ANNOTATION = "segue.dev/release"
 DETACHED = "segue.dev/detached-from"  # on the old ReplicaSet while the Deployment does not own it (D2)
 FORMAT = 1
 RAMPED = frozenset({"ramped", "canary"})  # strategies that mix versions and never touch a Service
+WEIGHTED = "weighted"  # a canary by a route's weights, which does all that all-first does
 
 Side = Literal["old", "new"]
 
@@ -47,6 +48,7 @@ class Memory:
     paused: bool = False  # by segue pause: no further step is begun
     preview: str = ""  # the Service that reaches the new pods before the others do
     keeps_idle: bool = False  # an open connection on which nothing moves is a live one
+    outgoing: bool = False  # a pod is quiet when its own connections to others are, too
     keeps_labels: bool = False  # of its old pods: a NetworkPolicy selects by them
     cap_s: float = 0.0  # after which a busy old pod is ended; 0: whatever is usual
     keep_s: float = 0.0  # how long the old pods stand by after the switch
@@ -60,6 +62,8 @@ class Memory:
     metadata: Obj = field(default_factory=dict)  # labels and annotations the manifest brings
     metadata_before: Obj = field(default_factory=dict)  # what these were (None: not there): what an abort gives back
     labels: dict[str, str] = field(default_factory=dict)  # labels of the old ReplicaSet to restore
+    route: Obj = field(default_factory=dict)  # what sends the new version its share: see release/weighing.py
+    proved: int = 0  # steps of the route that have been proved
     beside: Obj = field(default_factory=dict)  # a Deployment beside the old one: see release/beside.py
 
     @property

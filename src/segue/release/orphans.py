@@ -6,6 +6,8 @@ reaches it.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from segue.drain.judge import NOTHING_SEEN, ended
 from segue.model.workloads import HASH_LABEL, Pod
 from segue.release.actions import EndPod, Orphan
@@ -63,7 +65,8 @@ def drain_orphans(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> D
         since_s = snapshot.drain_began_s if snapshot.drain_began_s is not None else snapshot.now_s
         end = None if reached else ended(evidence, now_s=snapshot.now_s, since_s=since_s, policy=plan.policy)
         if end is None:
-            waiting = waiting or f"{pod.name}: {evidence.because}"
+            seen = evidence.because if pod.name in snapshot.evidence else "nobody has looked yet"
+            waiting = waiting or f"{pod.name}: {seen}"
             continue
         ends.append(EndPod(pod=pod))
         drained.append(
@@ -74,13 +77,22 @@ def drain_orphans(plan: Plan, snapshot: Snapshot, orphans: tuple[Pod, ...]) -> D
     if ends:
         return Decision(
             actions=tuple(ends),
-            because="; ".join(f"{each.pod} is drained ({each.reason})" for each in drained),
+            because=_in_words(drained),
             barrier="no Service reaches them",
             drained=tuple(drained),
             drains=ORPHANS,
             wake_in_s=0.0,
         )
     return wait(waiting, wake_in_s=min(0.1, LOOK_AGAIN_S), drains=ORPHANS) if waiting else None
+
+
+def _in_words(drained: list[PodDrained]) -> str:
+    if len(drained) == 1:
+        return f"{drained[0].pod} is drained ({drained[0].reason})"
+    reasons = Counter(each.reason for each in drained)
+    return (
+        f"{len(drained)} old pods are drained ({', '.join(f'{count} {reason}' for reason, count in reasons.items())})"
+    )
 
 
 def is_over(pod: Pod) -> bool:

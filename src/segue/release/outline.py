@@ -8,6 +8,7 @@ from __future__ import annotations
 from segue.release.beside import Beside
 from segue.release.memory import RAMPED
 from segue.release.plan import Plan
+from segue.release.weights import Weights, requests_for, sentences
 
 
 def steps_of(plan: Plan) -> tuple[str, ...]:
@@ -32,6 +33,10 @@ def time_of(plan: Plan) -> str:
             f"{times}until {pods} Ready plus about {low:g} s with traffic; at most {rounds * high:g} s plus the grace"
         )
         return said + (" of each" if rounds > 1 else "")
+    if plan.route:
+        count = requests_for(Weights.of(plan.route))
+        said = f"until the new pods are Ready, about {count:,} requests, plus about {low:g} s"
+        return f"{said}; no share is given up for time"
     if plan.strategy == "handover":
         return f"until the new pods are Ready; then as long as connections last, at most {plan.policy.cap_s:g} s"
     if plan.strategy == "recreate":
@@ -70,6 +75,11 @@ def _quiet(plan: Plan) -> str:
 def _tries(plan: Plan) -> tuple[str, ...]:
     """What comes between Ready and the switch."""
     tries = [f"let Service {plan.preview} reach the new pods alone"] if plan.preview else []
+    if plan.route:
+        tries.extend(sentences(Weights.of(plan.route)))
+        if plan.stops:
+            tries.append(f"at {', '.join(f'{stop} %' for stop in plan.stops)} also {_at_stop(plan)}")
+        return tuple(tries)
     if plan.hooks:
         tries.append(f"run {_checks(plan)}; if it fails, go back to version {plan.old_hash}")
     if plan.group:

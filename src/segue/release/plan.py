@@ -20,7 +20,9 @@ from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.actions import SETTINGS, detach_key
 from segue.release.beside import Beside, Naming
 from segue.release.memory import RAMPED, Memory
+from segue.release.promised import promised
 from segue.release.snapshot import Snapshot
+from segue.release.weights import Weights, is_canary_service, planned
 
 KEEPS_IDLE = "handover"  # the strategy to which an open connection on which nothing moves is a live one
 USUAL_CAP_S = {"handover": 3600.0}  # else the policy's own
@@ -65,6 +67,7 @@ class Approach:
     together: bool = False  # several Deployments behind one barrier
     group: tuple[str, ...] = ()  # their names, of one of them
     forces: bool = False  # also where somebody else applies what is changed
+    route: Weights | None = None  # the new version's share of the requests grows by a route's weights
     naming: Naming | None = None  # a Deployment of its own for each version, side by side
 
 
@@ -96,6 +99,7 @@ class Plan:
     forces: bool = False
     hands_over: bool = False  # what still drains goes to a newer release, which waits already
     keeps_labels: str = ""  # what selects the old pods by the label that would take them out of traffic
+    route: Obj = field(default_factory=dict)  # a route's weights, as the memory holds them
     beside: Beside | None = None  # the new version is a Deployment of its own; `deployment` is then the app's name
     body: Obj = field(default_factory=dict)  # of that Deployment, as it is to be made
 
@@ -139,33 +143,45 @@ def make_plan(target: Target, snapshot: Snapshot, approach: Approach) -> Plan:
     deployment = snapshot.deployment
     old = _serving_set(snapshot)
     _check_deployment(deployment, target)
-    services = tuple(service for service in snapshot.services if service.name != approach.preview)
+    services = tuple(
+        one for one in snapshot.services if one.name != approach.preview and not is_canary_service(approach.route, one)
+    )
     _check_services(services, deployment, snapshot.pods, snapshot.owned)
+    weights = planned(approach.route, snapshot, services, forces=approach.forces) if approach.route else None
     deadline_s = approach.timeout_s or float(target.after.get("progressDeadlineSeconds") or 600)
     return Plan(
         target=target,
         namespace=deployment.namespace,
         deployment=deployment.name,
+        route=weights.as_obj() if weights else {},
         services=tuple(service.name for service in services),
         replicas=deployment.replicas,
         wanted=int(target.after.get("replicas", deployment.replicas)),
         old_set=old.name,
         old_hash=old.pod_hash,
-        policy=replace(approach.policy, keeps_idle=approach.policy.keeps_idle or approach.strategy == KEEPS_IDLE),
+        policy=_policy_of(target, deployment, approach),
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
         warnings=tuple(_warnings(deployment, target, snapshot)),
         strategy=approach.strategy or "all-first",
         step=_step(approach, deployment, target),
-        stops=stops_of(approach, deployment.replicas),
+        stops=stops_of(approach, 100 if weights else deployment.replicas),
         waits=approach.waits,
-        preview=approach.preview,
+        preview=weights.canary if weights else approach.preview,
         hooks=(*approach.checks, *approach.analysis.hooks),
         analysis=approach.analysis,
         keep_s=approach.keep_s,
         group=approach.group,
         forces=approach.forces,
     )
+
+
+def _policy_of(target: Target, deployment: Deployment, approach: Approach) -> Policy:
+    """Of a new release: what its user asks for, and what the old version or the new one says of itself."""
+    keeps_idle = approach.policy.keeps_idle or approach.strategy == KEEPS_IDLE
+    comes = (target.metadata.get("annotations") or {}, annotations_of(target.template))
+    policy = replace(approach.policy, keeps_idle=keeps_idle)
+    return promised(policy, None, deployment, cap_said=approach.cap_said, comes=comes)
 
 
 def _step(approach: Approach, deployment: Deployment, target: Target) -> int:
@@ -176,7 +192,9 @@ def _step(approach: Approach, deployment: Deployment, target: Target) -> int:
 def stops_of(approach: Approach, replicas: int) -> tuple[int, ...]:
     """The stops as numbers of new pods, percentages rounded up; without any, a canary stops at its first pod."""
     before_switch = approach.analysis.metrics or not (approach.checks or approach.analysis.hooks)
-    usual = {"canary": ("1",), "blue-green": ("100%",) if before_switch else ()}
+    usual: dict[str, tuple[str, ...]] = {"canary": ("1",), "blue-green": ("100%",) if before_switch else ()}
+    if approach.route is not None and (approach.analysis.metrics or approach.checks or approach.analysis.hooks):
+        usual[approach.strategy] = tuple(f"{share // 100}%" for share in approach.route.steps if share % 100 == 0)
     if approach.analysis.metrics:
         usual |= dict.fromkeys(("", "all-first", "handover"), ("100%",))
     said = approach.stops or usual.get(approach.strategy, ())
@@ -200,7 +218,7 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Ap
         wanted=int(memory.after.get("replicas") or deployment.replicas),
         old_set=memory.old_set,
         old_hash=memory.old_hash,
-        policy=_policy(approach, memory),
+        policy=promised(approach.policy, memory, deployment, cap_said=approach.cap_said),
         timeout_s=deadline_s,
         deadline_s=snapshot.now_s + deadline_s,
         strategy=memory.strategy,
@@ -208,18 +226,13 @@ def resume_plan(target: Target, snapshot: Snapshot, memory: Memory, approach: Ap
         stops=memory.stops,
         waits=approach.waits,
         preview=memory.preview,
+        route=memory.route,
         hooks=(*approach.checks, *approach.analysis.hooks),
         analysis=approach.analysis,
         keep_s=memory.keep_s,
         beside=beside,
         group=memory.group,
     )
-
-
-def _policy(approach: Approach, memory: Memory) -> Policy:
-    """Of a release under way its own cap holds where no other is said: a promotion must not cut its handover."""
-    policy = replace(approach.policy, keeps_idle=memory.keeps_idle)
-    return policy if approach.cap_said or not memory.cap_s else replace(policy, cap_s=memory.cap_s)
 
 
 def _serving_set(snapshot: Snapshot) -> ReplicaSet:

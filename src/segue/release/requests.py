@@ -47,6 +47,7 @@ from segue.release.actions import (
     Orphan,
     Point,
     PutBack,
+    PutSharesBack,
     Ramp,
     Release,
     Remember,
@@ -54,11 +55,13 @@ from segue.release.actions import (
     Resize,
     ScaleTo,
     Select,
+    SetShares,
     Settle,
     Surge,
     TakeLease,
 )
 from segue.release.memory import ANNOTATION, DETACHED, Memory
+from segue.route.gateway import GatewayRoute
 from segue.route.selector import point
 
 
@@ -71,6 +74,8 @@ def request_of(action: Action) -> ApiRequest:  # noqa: PLR0912 - one row per act
             return _delete(lease.obj, "coordination.k8s.io/v1", "leases")
         case Point(service=service, pod_hash=pod_hash):
             return point(service, pod_hash)
+        case SetShares() | PutSharesBack():
+            return _shares(action)
         case MakePreview():
             return _preview(action)
         case EndPreview(service=service):
@@ -162,6 +167,15 @@ def _only(values: Obj, keys: tuple[str, ...]) -> Obj:
 
 def _set(path: str, value: object) -> Obj:
     return {"op": "add", "path": path, "value": value}
+
+
+def _shares(action: SetShares | PutSharesBack) -> ApiRequest:
+    way = GatewayRoute(kind=action.kind)
+    if isinstance(action, SetShares):
+        return way.set_shares(action.route, action.split)
+    request = way.put_back(action.route, action.app)
+    assert request is not None, "it is decided only where there is something to put back"
+    return request
 
 
 def _escaped(key: str) -> str:

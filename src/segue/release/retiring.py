@@ -48,6 +48,7 @@ def decide_retire(pod: str, plan: Plan, snapshot: Snapshot, memory: Memory | Non
             digest="",
             begun_s=round(snapshot.now_s, 3),
             services=plan.services,
+            outgoing=plan.policy.outgoing,
             target=snapshot.deployment.replicas,
             pod=pod,
         )

@@ -37,6 +37,7 @@ def decide_scale(plan: Plan, snapshot: Snapshot, memory: Memory | None) -> Decis
             digest="",
             begun_s=round(snapshot.now_s, 3),
             services=plan.services,
+            outgoing=plan.policy.outgoing,
             target=plan.wanted,
         )
         return act(

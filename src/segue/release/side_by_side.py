@@ -140,6 +140,7 @@ def _first_write(plan: Plan, pair: Pair, old: Deployment) -> tuple[EndDeployment
         preview=plan.preview,
         keep_s=plan.keep_s,
         cap_s=plan.policy.cap_s,
+        outgoing=plan.policy.outgoing,
         patched=True,
         beside=beside.as_obj(),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from segue.analysis.values import Sample
 from segue.drain.judge import Evidence
+from segue.model.objects import Obj
 from segue.model.services import Endpoint, Service
 from segue.model.workloads import Deployment, Lease, Pod, ReplicaSet
 from segue.release.memory import Memory, memory_of
@@ -34,6 +35,17 @@ class Measured:
     stage: int
     began_s: float
     samples: Mapping[str, Sample]  # by the name of the metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """The route that sends each version its share, and requests that each was sent since the share is in effect."""
+
+    seen: Obj | None
+    counts: tuple[int, int] | None = None  # to the stable Service, to the canary's; None: nobody counts
+    trouble: str = ""  # why there is no route, or no count
+    remedy: str = ""
+    gone: bool = False  # the route has been deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +82,7 @@ class Snapshot(Look):
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by pod name
     checked: Checked | None = None  # what the user's check said, once it has ended
     measured: Measured | None = None
+    route: Routed | None = None
     drain_began_s: float | None = None  # when the draining side was first seen without traffic
 
     @property

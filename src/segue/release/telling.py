@@ -25,6 +25,7 @@ from segue.release.actions import (
     Orphan,
     Point,
     PutBack,
+    PutSharesBack,
     Ramp,
     Release,
     Remember,
@@ -32,12 +33,14 @@ from segue.release.actions import (
     Resize,
     ScaleTo,
     Select,
+    SetShares,
     Settle,
     Surge,
     TakeLease,
 )
 from segue.release.decision import counted
 from segue.release.memory import Memory
+from segue.route.shares import percent
 
 
 def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
@@ -55,6 +58,10 @@ def describe(action: Action) -> str:  # noqa: PLR0912 - one row per action
             return f"make Service {name}, which reaches version {pod_hash} only"
         case EndPreview(service=service):
             return f"delete Service {service.name}, which was made for this release"
+        case SetShares(kind=kind, route=route, split=split):
+            return f"let {kind} {name_of(route)} send {percent(split.share)} of its requests to Service {split.canary}"
+        case PutSharesBack(kind=kind, route=route):
+            return f"give {kind} {name_of(route)} back the rules it had"
         case Remember(memory=memory):
             return f"remember on the Deployment that {_remembered(memory)}"
         case Forget():
@@ -127,6 +134,10 @@ def _remembered(memory: Memory) -> str:
         return f"stop {memory.passed} of {len(memory.stops)} is passed"
     if memory.failed:
         return "this release takes itself back"
+    if memory.route and memory.serving == "old" and not memory.aborting and memory.switched:
+        steps = memory.route["steps"]
+        done = memory.proved
+        return f"{percent(steps[done - 1])} is proved" if done else "the new pods get traffic"
     match memory.kind:
         case "scale":
             return f"{memory.target} pods are wanted"

@@ -22,13 +22,13 @@ from segue.report.closeup import closeup_picture, worst_pod
 from segue.report.facts import asked_words, facts
 from segue.report.markup import Element, Node, Trusted, el, render, standalone
 from segue.report.pictures import Scene, Step, latency_picture, pods_picture, traffic_picture, version_of
+from segue.report.steps import shortened, table
 from segue.report.style import STYLE
 from segue.report.why import WHY
 
 GOOD_ENDS = frozenset({"done", "held"})
 ERRORS_LISTED_MAX = 200
 JSON_SHOWN_MAX = 40_000
-CELL_MAX = 220  # characters of evidence shown without a click
 BEFORE_S = 1.0  # of the time before the load, so that pods do not begin at the edge
 
 
@@ -269,23 +269,7 @@ def _why(receipt: Obj) -> list[Node]:
 def _acts(receipt: Obj) -> list[Node]:
     found: list[Node] = []
     if receipt["actions"]:
-        rows = [
-            el(
-                "tr",
-                el("td", str(number), class_="number"),
-                el("td", f"{row['atS']:.3f} s", class_="number"),
-                el("td", row["action"]),
-                el("td", row["because"]),
-                el("td", *_shortened("; ".join(part for part in (row["barrier"], row["evidence"]) if part))),
-                id=f"step-{number}",
-            )
-            for number, row in enumerate(receipt["actions"], 1)
-        ]
-        head = el("tr", *[el("th", name) for name in ("", "at", "action", "because", "barrier and evidence")])
-        found += [
-            el("h2", "What was done"),
-            el("div", el("table", el("thead", head), el("tbody", *rows)), class_="wide"),
-        ]
+        found += [el("h2", "What was done"), table(receipt["actions"])]
     if receipt["pods"]:
         rows = [
             el(
@@ -295,7 +279,7 @@ def _acts(receipt: Obj) -> list[Node]:
                 el("td", row["version"]),
                 el("td", row["reason"]),
                 el("td", row["evidenceSource"]),
-                el("td", *_shortened(str(row.get("because", "")))),
+                el("td", *shortened(str(row.get("because", "")))),
             )
             for row in receipt["pods"]
         ]
@@ -305,15 +289,6 @@ def _acts(receipt: Obj) -> list[Node]:
             el("div", el("table", el("thead", head), el("tbody", *rows)), class_="wide"),
         ]
     return found
-
-
-def _shortened(text: str) -> list[Node]:
-    """Long evidence (one clause per pod) folds up."""
-    if len(text) <= CELL_MAX:
-        return [text]
-    cut = text.find("; ", CELL_MAX // 2)
-    cut = cut if 0 < cut <= CELL_MAX else CELL_MAX
-    return [el("details", el("summary", text[:cut] + " ..."), text, class_="cell")]
 
 
 def _errors(receipt: Obj) -> list[Node]:

@@ -1,1 +1,1 @@
-"""How a share of traffic becomes objects: today the Service selector. Pure."""
+"""Ways to decide which version a request reaches, one module each: `shares` says what all of them offer."""

@@ -296,6 +296,7 @@ def test_down_it_goes_by_windows_and_policies(place: Place) -> None:
     )
 
 
+@pytest.mark.full
 @pytest.mark.states("HPA-metrics", "HPA-policies", "Metrics")
 def test_busy_pods_are_measured_and_get_help(place: Place, measured: Measured) -> None:
     deploy(place, "busy", 1, requests={"cpu": "100m"}, strings="burn=300")
@@ -341,6 +342,7 @@ def test_kubectl_makes_one_and_describes_it(place: Place) -> None:
     assert "New size: 2; reason: Current number of replicas below Spec.MinReplicas" in described
 
 
+@pytest.mark.full
 @pytest.mark.states("HPA-shared")
 def test_pods_of_two_autoscalers_are_scaled_by_neither(place: Place) -> None:
     deploy(place, "a", 1)

@@ -122,7 +122,7 @@ def test_a_sidecars_readiness_counts_in_the_pods(place: Place) -> None:
 @pytest.mark.parametrize(("restart", "code"), [("Always", 0), ("Never", 0), ("Never", 3)])
 def test_a_sidecar_that_exits_is_started_again(place: Place, restart: str, code: int) -> None:
     ip = _begin(place, _pod(_sidecar(), restart=restart))
-    before = _status(place, "puppet")["containerID"]
+    before = wait_until(lambda: _status(place, "puppet").get("containerID"), limit_s=30, what="the container")
 
     leave(place, ip, code, port=_SIDE_PORT)
     wait_until(lambda: _status(place, "side").get("restartCount") == 1, limit_s=30, what="the sidecar's restart")

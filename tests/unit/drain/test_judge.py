@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Verdict, Watch, ended
+from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Verdict, Watch, ended, proving_s
 from segue.drain.samples import Connection, Count, Sample
 
 POLICY = Policy()
@@ -57,12 +57,32 @@ def test_before_that_it_is_busy() -> None:
     assert judged(watch, 12.0).verdict is Verdict.BUSY
 
 
-def test_two_arrivals_per_second_need_longer_than_the_timer_and_so_are_not_enough() -> None:
-    watch = watched(steady(2, SWITCH_S), until_s=14.0)
-    found = judged(watch, 14.0)
+def test_one_arrival_per_second_is_waited_for_as_long_as_chance_may_last() -> None:
+    watch = watched(steady(2, SWITCH_S), until_s=19.0)
+    early, late = watch.judge(14.0, SWITCH_S, POLICY), judged(watch, 19.6)
 
-    assert found.verdict is Verdict.UNKNOWN
-    assert ended(found, now_s=14.0, since_s=SWITCH_S, policy=POLICY) is None
+    assert (early.verdict, late.needed_s > -math.log(POLICY.risk) / 2) == (Verdict.BUSY, True)
+    assert ended(early, now_s=14.0, since_s=SWITCH_S, policy=POLICY) is None
+
+
+def test_a_rate_of_few_arrivals_is_hardly_known() -> None:
+    """The same pace, seen for 5, 50 and 5,000 s: the last is exp(-r t)."""
+    few, some, many = (proving_s(2.0, watched_s, 1e-6) for watched_s in (5.0, 50.0, 5000.0))
+
+    assert few > some > many
+    assert many == pytest.approx(-math.log(1e-6) / 2, rel=0.01)
+    assert proving_s(0.1, 5.0, 1e-6) == math.inf
+
+
+def test_who_is_too_rare_to_be_judged_is_given_as_long_as_any_other() -> None:
+    watch = watched(steady(0.4, SWITCH_S), until_s=40.0)
+    found = judged(watch, 29.0)
+
+    assert (found.verdict, found.needed_s) == (Verdict.UNKNOWN, POLICY.longest_s)
+    assert ended(found, now_s=29.0, since_s=SWITCH_S, policy=POLICY) is None
+    end = ended(judged(watch, 30.5), now_s=30.5, since_s=SWITCH_S, policy=POLICY)
+    assert end is not None
+    assert (end.reason, "not enough evidence" in end.because) == ("timer", True)
 
 
 def test_no_traffic_at_all_waits_for_the_timer() -> None:
@@ -246,7 +266,7 @@ def test_a_pod_seen_too_late_has_the_rhythm_of_its_siblings() -> None:
 def test_it_waits_as_long_as_they_need() -> None:
     windows_s = watched(steady(4, SWITCH_S), until_s=12.0).window_s(SWITCH_S, POLICY)
     assert windows_s is not None
-    watch = late(began_s=10.5, until_s=14.5)
+    watch = late(began_s=10.5, until_s=15.5)
 
     assert POLICY.quiet_min_s < windows_s < POLICY.timer_s
     assert watch.judge(10.5 + windows_s - 0.2, SWITCH_S, POLICY, windows_s).verdict is Verdict.BUSY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segue.drain.judge import NOTHING_SEEN, Policy, Receiver, Watch
-from segue.drain.samples import Connection, Sample
+from segue.drain.samples import Connection, Count, Sample
 from segue.drain.sights import Sight, sight_of
 
 POLICY = Policy()
@@ -76,3 +76,15 @@ def test_what_the_pod_opens_itself_shows_on_request_only() -> None:
     assert shown(broker).connections == ()
     (peer,) = shown(broker, outgoing=True).peers
     assert (peer.peer, peer.outgoing, peer.open) == ("10.0.0.50", True, 1)
+
+
+def test_all_that_ever_came_only_grows() -> None:
+    """Also where another network begins to count anew (C6), and where what came was only counted."""
+    watch = Watch(receiver=Receiver(ports=frozenset({80})))
+    totals = []
+    for at_s, opens in ((1.0, 100), (2.0, 105), (3.0, 2), (4.0, 9)):
+        watch.note(Sample(at_s=at_s, passive_opens=opens, connections=(), source="exec"))
+        watch.count(Count(at_s=at_s + 0.5, read_s=at_s + 0.5, passive_opens=opens + 1))
+        totals.append(watch.arrived)
+
+    assert totals == [1, 6, 7, 14]

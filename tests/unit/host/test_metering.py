@@ -17,7 +17,9 @@ def metered(name: str, *, live: int | None = 2, app: str = "web", namespace: str
             verdict=Verdict.BUSY, source="exec", silent_s=0.0, needed_s=2.0, live=live, rate=1.5, arrivals=3
         )
     rate = None if live is None else 1.5
-    sight = Sight(pod=name, evidence=evidence, rate=rate, connections=(), peers=(), active=live or 0)
+    sight = Sight(
+        pod=name, evidence=evidence, rate=rate, connections=(), peers=(), active=live or 0, arrived=12_345_678
+    )
     return Metered.of(pod, sight, 1_800_000_000.0)
 
 
@@ -38,6 +40,14 @@ def test_a_pod_that_cannot_be_seen_has_no_value() -> None:
     assert 'segue_active_connections{namespace="shop",pod="dark"}' not in text
     assert 'segue_pod_seen{namespace="shop",pod="dark",source="timer"} 0\n' in text
     assert all(f"# TYPE {metric} gauge\n" in text for metric in HELP)
+
+
+def test_a_counter_is_whole_and_nothing_to_scale_on() -> None:
+    text = prometheus_text(FOUND)
+
+    assert "# TYPE segue_arrivals_total counter\n" in text
+    assert 'segue_arrivals_total{namespace="shop",pod="web-1"} 12345678\n' in text
+    assert answer(f"{ROOT}/namespaces/shop/pods/*/segue_arrivals_total", {}, FOUND)[0] == 404
 
 
 def test_values_are_chosen_by_namespace_name_and_labels() -> None:

@@ -122,3 +122,16 @@ def test_resources_of_the_container() -> None:
 
 def test_a_dollar_sign_is_spelt_as_two() -> None:
     assert expanded("$$$$ $(A) $A", {"A": "1"}) == "$$ 1 $A"
+
+
+def test_where_the_api_server_is_comes_before_what_the_spec_says_of_it() -> None:
+    api = (("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "443"))
+    place = Place(ip="10.1.0.7", node_name="node-1", node_ip="10.10.0.1", api=api)
+    env = [
+        {"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
+        {"name": "URL", "value": "https://$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)"},
+    ]
+    command = command_of(POD, {"name": "app", "env": env}, (("server",), (), {}), place, OBJECTS.get)
+
+    assert command.env["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
+    assert command.env["URL"] == "https://10.96.0.1:6443"

@@ -20,6 +20,7 @@ from segue.cluster.api.results import ADMIN, Answer, ApiUser, PodCall, Result
 from segue.cluster.api.reviews import Reviewer, is_review, user_info
 from segue.cluster.api.routes import Route, parse_route
 from segue.cluster.api.writing import Writer, WriterPorts
+from segue.cluster.kinds import GATEWAY_GROUP
 from segue.cluster.metrics.readings import Readings
 from segue.cluster.refusals import method_not_allowed, no_such_path
 from segue.cluster.registry import Registry
@@ -34,6 +35,7 @@ from segue.ports import Clock
 Report: TypeAlias = Callable[[], Obj]
 Timeline: TypeAlias = Callable[[int], Obj]
 Flows: TypeAlias = Callable[[bool | None], Obj]
+RouteRequests: TypeAlias = Callable[[str, str, str], Obj]
 _HEALTH = {"/healthz", "/livez", "/readyz"}
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _POD_CALLS = {"log", "exec", "attach"}
@@ -43,8 +45,9 @@ _POD_CALLS = {"log", "exec", "attach"}
 class ApiPorts:
     """What the API asks of the rest of the cluster: the time, happenings after a number, the cluster's state.
 
-    `flows` switches the recording of connections on or off (None only asks) and answers what it is. `complaint` says
-    what is wrong with an image; `token_secret` signs the tokens of service accounts; `readings` tell what pods use.
+    `route_requests` tells what a route's backends were sent. `flows` switches the recording of connections on or off
+    (None only asks) and answers what it is. `complaint` says what is wrong with an image; `token_secret` signs the
+    tokens of service accounts; `readings` tell what pods use.
     """
 
     clock: Clock
@@ -54,6 +57,7 @@ class ApiPorts:
     complaint: Complaint = field(default=lambda _image: "")
     token_secret: bytes = b""
     readings: Readings = field(default_factory=Readings)
+    route_requests: RouteRequests | None = None
 
 
 class ApiServer:
@@ -159,6 +163,11 @@ class ApiServer:
             case ["v1", "namespaces", namespace, "pods", name, "traffic"]:
                 self._registry.read(Ref(resource="pods", namespace=namespace, name=name))
                 return PodCall(verb="traffic", namespace=namespace, name=name)
+            case ["v1", "namespaces", namespace, "httproutes" | "grpcroutes" as resource, name, "requests"] if (
+                self._ports.route_requests is not None
+            ):
+                self._registry.read(Ref(resource=f"{resource}.{GATEWAY_GROUP}", namespace=namespace, name=name))
+                return Answer(code=200, body=self._ports.route_requests(resource, namespace, name))
             case _:
                 raise no_such_path()
 

@@ -14,7 +14,7 @@ from segue.cluster.api.routes import Route
 from segue.cluster.controllers import disruption
 from segue.cluster.deletion import Deletion, Propagation
 from segue.cluster.eviction import evict
-from segue.cluster.kinds import Kind, kind_of
+from segue.cluster.kinds import GATEWAY_GROUP, Kind, kind_of
 from segue.cluster.options import FieldValidation, Options, Patch, Subresource
 from segue.cluster.refusals import (
     Cause,
@@ -121,8 +121,9 @@ class Writer:
 
     def _patch(self, route: Route, request: ApiRequest, options: Options) -> tuple[int, Obj]:
         content_type = request.content_type.partition(";")[0].strip()
-        if content_type not in _PATCHES:
-            raise unsupported_media(content_type, _PATCHES)
+        known = _PATCHES if route.kind.group != GATEWAY_GROUP else tuple(p for p in _PATCHES if p != STRATEGIC_PATCH)
+        if content_type not in known:
+            raise unsupported_media(content_type, known)
         body = request.body
         if body is None:
             raise bad_request("a patch needs a body")

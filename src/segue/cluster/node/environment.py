@@ -26,11 +26,12 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What the downward API knows of where the pod is."""
+    """What the downward API knows of where the pod is; `api` are variables that say where the API server is."""
 
     ip: str
     node_name: str
     node_ip: str
+    api: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def expanded(text: str, env: Mapping[str, str]) -> str:
 
 
 def _declared(pod: Obj, container: Obj, place: Place, lookup: Lookup) -> dict[str, str]:
-    env: dict[str, str] = {}
+    env = dict(place.api)  # what the spec says comes over it, and may use it
     for source in container.get("envFrom") or []:
         prefix = str(source.get("prefix") or "")
         for kind in ("configMap", "secret"):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from segue.cluster.fields import table
+from segue.cluster.fields import custom, table
 from segue.model.objects import Obj
 
 
@@ -66,7 +66,7 @@ def _shape(field: str, kind: str) -> Shape:
     if field in facts.atomic or kind in facts.atomic:
         return Shape(kind="leaf", there=there)
     if kind.startswith("[]"):
-        keys = facts.lists.get(field)
+        keys = facts.lists.get(field, custom().lists.get(field))
         if keys is None:
             return LEAF
         item = _shape("", kind[2:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from segue.cluster.gateway.objects import class_causes, gateway_causes, grant_causes, route_causes
 from segue.cluster.kinds import Kind
 from segue.cluster.refusals import Cause
 from segue.cluster.validation.autoscalers import autoscaler_causes
@@ -79,6 +80,11 @@ _RULES: dict[str, Rule] = {
     "resourcequotas": quota_causes,
     "validatingadmissionpolicies.admissionregistration.k8s.io": policy_causes,
     "validatingadmissionpolicybindings.admissionregistration.k8s.io": policy_binding_causes,
+    "gatewayclasses.gateway.networking.k8s.io": class_causes,
+    "gateways.gateway.networking.k8s.io": gateway_causes,
+    "httproutes.gateway.networking.k8s.io": route_causes,
+    "grpcroutes.gateway.networking.k8s.io": route_causes,
+    "referencegrants.gateway.networking.k8s.io": grant_causes,
     "roles.rbac.authorization.k8s.io": role_causes,
     "clusterroles.rbac.authorization.k8s.io": cluster_role_causes,
     "rolebindings.rbac.authorization.k8s.io": binding_causes,

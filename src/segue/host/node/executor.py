@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segue.cluster.node import environment
+from segue.cluster.node.account import Accounts, api_env
 from segue.cluster.node.effects import (
     Attached,
     AttachFailed,
@@ -67,6 +68,7 @@ class Where:
     node_ip: str
     state: Path
     lookup: Lookup
+    accounts: Accounts | None = None  # whose tokens pods get
     dns: ClusterDns = field(default_factory=ClusterDns)
 
 
@@ -76,7 +78,7 @@ class Executor:
     def __init__(
         self, where: Where, network: PodNetwork, clock: Clock, tell: Callable[[int, Result, bool], None]
     ) -> None:
-        self.files = PodFiles(where.state, where.lookup, where.dns)
+        self.files = PodFiles(where.state, where.lookup, accounts=where.accounts, dns=where.dns)
         self.containers: dict[str, Running] = {}  # by container id
         self.processes = Processes(clock)
         self._where = where
@@ -182,7 +184,8 @@ class Executor:
         return command
 
     def _place(self, ip: str) -> environment.Place:
-        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip)
+        api = tuple(api_env(self._where.lookup).items())
+        return environment.Place(ip=ip, node_name=self._where.node_name, node_ip=self._where.node_ip, api=api)
 
     async def _run(self, effect: StartContainer, command: environment.Command, place: Attachment) -> Running:
         isolated = place.netns_fd is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from segue.cluster.node.account import MOUNT, Accounts, account_of, files_for, is_mounted
 from segue.cluster.node.environment import Lookup, Place
-from segue.cluster.node.volumes import files_of, mounts_of
+from segue.cluster.node.volumes import VolumeFile, files_of, mounts_of
 from segue.dns.resolver import ClusterDns, hostname_of, of_pod, written, written_hosts
 from segue.model.objects import Obj, uid_of
 
@@ -14,10 +15,13 @@ from segue.model.objects import Obj, uid_of
 class PodFiles:
     """The directory of each pod: `UID/` with `etc/`, `volumes/NAME/` and `logs/CONTAINER/N.log`."""
 
-    def __init__(self, state: Path, lookup: Lookup, dns: ClusterDns | None = None) -> None:
+    def __init__(
+        self, state: Path, lookup: Lookup, *, accounts: Accounts | None = None, dns: ClusterDns | None = None
+    ) -> None:
         self._dns = dns or ClusterDns()
         self._pods = state
         self._lookup = lookup
+        self._accounts = accounts
 
     def log(self, pod: Obj, container: str, attempt: int) -> Path:
         """Where a run of a container logs."""
@@ -45,7 +49,19 @@ class PodFiles:
                 if not source.exists():
                     source.mkdir(parents=True)
             found.append((str(source), mount.path))
-        return tuple(found)
+        account = self._account(pod) if not is_mounted(container) else None
+        return (*found, (str(account), MOUNT)) if account else tuple(found)
+
+    def _account(self, pod: Obj) -> Path | None:
+        """The directory with the token of the pod's account, None where it has none."""
+        account = account_of(pod, self._lookup)
+        if self._accounts is None or account is None:
+            return None
+        directory = self._pods / uid_of(pod) / "account"
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            _fill(directory, files_for(pod, account, self._accounts))
+        return directory
 
     def _volume(self, pod: Obj, volume: Obj, place: Place) -> Path:
         """The volume's directory, filled when first asked for: later changes of its sources do not reach it."""
@@ -56,11 +72,7 @@ class PodFiles:
         directory.mkdir(parents=True)
         if "emptyDir" in volume:
             directory.chmod(0o777)
-        for file in files:
-            path = directory / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.data)
-            path.chmod(file.mode)
+        _fill(directory, files)
         return directory
 
     def forget(self, pod_uid: str) -> None:
@@ -75,6 +87,14 @@ class PodFiles:
             "hostname": f"{hostname_of(pod)}\n",
             "resolv.conf": written(resolver),
         }
+
+
+def _fill(directory: Path, files: tuple[VolumeFile, ...]) -> None:
+    for file in files:
+        path = directory / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
+        path.chmod(file.mode)
 
 
 _ETC = ("hosts", "hostname", "resolv.conf")

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
+from segue.cluster.node.account import Accounts
 from segue.cluster.node.agent import NodeAgent
 from segue.cluster.node.effects import (
     AttachNetwork,
@@ -72,6 +73,7 @@ class NodeBody:
     recorder: Recorder
     clock: Clock
     state: Path  # its own directory: each pod's files and logs go into one below it
+    accounts: Accounts | None = None  # whose tokens pods get
     dns: ClusterDns = field(default_factory=ClusterDns)
 
 
@@ -83,7 +85,12 @@ class NodeRunner:
         self.store = store
         self.body = body
         where = Where(
-            node_name=agent.node_name, node_ip=agent.settings.node_ip, state=body.state, lookup=store.get, dns=body.dns
+            node_name=agent.node_name,
+            node_ip=agent.settings.node_ip,
+            state=body.state,
+            lookup=store.get,
+            accounts=body.accounts,
+            dns=body.dns,
         )
         self.executor = Executor(where, body.network, body.clock, self._told)
         self._listeners = Listeners(body.network, body.recorder, body.clock)

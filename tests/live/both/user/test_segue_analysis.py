@@ -177,6 +177,7 @@ def test_what_is_off_in_a_file_changes_nothing(serving: App) -> None:
 # -- analysis ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.states("segue analysis")
 def test_a_canary_is_judged_by_a_load_of_its_own(serving: App, measured: Measured) -> None:
     place = serving.place

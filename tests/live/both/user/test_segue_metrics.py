@@ -99,6 +99,7 @@ def test_prometheus_reads_connections_of_pods(app: App) -> None:
     assert f'segue_active_connections{{namespace="{app.place.namespace}",pod="{second["metadata"]["name"]}"}} 0' in told
     assert re.search(rf'segue_pod_seen{{.*pod="{name}",source="(node path|exec)"}} 1', told)
     assert "# TYPE segue_arrivals_per_second gauge" in told
+    assert "# TYPE segue_arrivals_total counter" in told
 
 
 @pytest.mark.full

@@ -142,6 +142,7 @@ def test_killed_at_each_step_it_goes_on_and_comes_back(serving: App) -> None:
     check_clean(serving)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue canary side by side")
 def test_two_deployments_share_the_traffic_and_the_old_one_is_deleted(serving: App, measured: Measured) -> None:
     manner = ("--strategy", "canary", "--step", "1", "--stop", "1", "--no-wait")

@@ -28,10 +28,7 @@ STATEMENTS = {
     "segue app: script": "The same by a liveness script and a preStop sleep loses requests: the endpoint stays.",
 }
 NOT_COVERED: dict[str, str] = {}
-DIFFERENCES = {
-    "segue supervise: budget": "pods of the embedded cluster are given no token, so they cannot agree; each waits "
-    "a time of its own",
-}
+DIFFERENCES: dict[str, str] = {}
 Keep = Callable[[str, float, str], None]
 NAME, PORT, PODS = "web", 8080, 3
 RATE = 80.0
@@ -152,7 +149,6 @@ def test_a_script_as_liveness_probe_loses_requests(place: Place, measured: Keep)
 
 
 @pytest.mark.full
-@pytest.mark.only("real", "pods of the embedded cluster are given no account's token")
 @pytest.mark.states("segue supervise: budget")
 def test_two_sick_pods_restart_one_after_the_other(place: Place, measured: Keep) -> None:
     with sick(place, "supervised.yaml") as one:
