@@ -4,6 +4,7 @@
 
     {"do": "capture", "name": N, "family": "any" | "ipv4" | "ipv6"}
     {"do": "measure", "names": [N, ...], "rate": lookups per second, "for_s": S, "family", "port": P, "path": "/"}
+    {"do": "watch", "for_s": S}      looks nothing up: what the pod's programs ask for is written down
 
 It prints one line of JSON: {"libc", "resolv_conf", "hosts", "how": "capture" | "count", "lookups": [{"name",
 "planned_s", "began_s", "ended_s", "code", "addresses", "connected_s", "answered_s", "error"}], "packets": [[at_s,
@@ -195,6 +196,9 @@ def main() -> None:
     before = sent()
     if order["do"] == "capture":
         lookups = [look_up(str(order["name"]), str(order.get("family") or "any"))]
+    elif order["do"] == "watch":
+        lookups = []
+        time.sleep(float(str(order["for_s"])))
     else:
         lookups = measure(order)
     after = sent()

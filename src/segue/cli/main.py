@@ -83,6 +83,8 @@ COMMANDS = (
     _command(
         "dns explain", PROOF, "dns:explain", "Say which queries a lookup of a name costs, and what would save them."
     ),
+    _command("dns measure", PROOF, "dns_measure:measure", "Measure lookups from a pod, and tell what they wait for."),
+    _command("dns plan", PROOF, "dns_plan:plan", "Judge and repair a Corefile, and say what CoreDNS needs."),
     _command("receipt show", PROOF, "receipts:show", "Show a receipt on one screen."),
     _command("receipt list", PROOF, "receipts:list_", "List the receipts that were kept."),
     _command("receipt verify", PROOF, "receipts:verify", "Compute a receipt's claims again from its raw record."),

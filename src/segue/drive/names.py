@@ -54,3 +54,26 @@ def read_names(namespace: str, pod: str, dns: ClusterDns) -> Flow[Names]:
     corefile = str((answers[4].body.get("data") or {}).get("Corefile") or "") if answers[4].code < 400 else ""
     known = ClusterDns(address=address, domain=dns.domain, node=dns.node)
     return Names(zone=zone, dns=known, corefile=corefile, pod=found, namespace=namespace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corefile:
+    """What CoreDNS was told, and for how much."""
+
+    text: str
+    pods: int
+    services: int
+
+
+def read_corefile(namespace: str) -> Flow[Corefile]:
+    """The ConfigMap and two counts; "" where there is no ConfigMap."""
+    config = get(f"/api/v1/namespaces/{namespace}/configmaps/{DNS_CONFIG}")
+    _, (told, pods, services) = yield from ask(config, get("/api/v1/pods"), get("/api/v1/services"))
+    text = (
+        "" if told.code == 404 else str((body_of(told, "reading CoreDNS' ConfigMap").get("data") or {}).get("Corefile"))
+    )
+    return Corefile(
+        text=text,
+        pods=len(body_of(pods, "listing pods").get("items") or []),
+        services=len(body_of(services, "listing Services").get("items") or []),
+    )

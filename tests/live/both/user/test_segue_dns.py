@@ -7,7 +7,7 @@ import json
 import pytest
 
 from segue.model.objects import Obj
-from tests.live.both.manifests import pod, service
+from tests.live.both.manifests import http, pod, service
 from tests.live.both.world import Place
 from tests.waiting import wait_until
 
@@ -16,6 +16,8 @@ pytestmark = pytest.mark.live
 STATEMENTS = {
     "dns explain": "The queries of a lookup, predicted from the pod and the cluster's Services, are those captured in "
     "the pod, each with name, type and server.",
+    "dns measure": "Lookups of a pod are timed through its C library and on the wire; each query counts, what does not "
+    "exist is told apart, and the share of DNS in a request of a new connection is known.",
 }
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {}
@@ -66,3 +68,34 @@ def test_a_name_that_no_one_can_answer_is_walked_as_the_servers_answers_say(plac
     assert done.returncode == 0, done.stderr
     assert "as the rule says" in done.stdout
     assert "in the pod (glibc): " in done.stdout
+
+
+def measured(place: Place, *argv: str) -> Obj:
+    done = place.run("segue", "dns", "measure", *argv, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    found: Obj = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.states("dns measure")
+def test_lookups_are_measured_from_within_a_pod(place: Place) -> None:
+    ready = http("ready")
+    place.create(service("web"), service("other"), pod("one", readinessProbe=ready))
+    place.create(pod("two", labels={"app": "two"}, readinessProbe=ready))
+    place.wait_ready("one")
+    place.wait_ready("two")
+    wait_until(lambda: explained(place, "web", "two")["measured"]["outcome"] == "FOUND", what="the name to be known")
+
+    full = f"other.{place.namespace}.svc.cluster.local"
+    wait_until(lambda: explained(place, full, "two")["measured"]["outcome"] == "FOUND", what="the other name")
+    found = measured(place, "web", full, "--pod", "two", "--rate", "40", "--for", "2", "--http-port", "80")
+    short, long = found["names"]
+    assert (found["how"], short["lookups"], long["lookups"], short["failed"] + long["failed"]) == ("capture", 40, 40, 0)
+    assert (short["queries_per_lookup"], long["queries_per_lookup"]) == (2, 8)
+    assert long["nonexistent_share"] > 0.5 > short["nonexistent_share"]
+    assert 0 < short["wire_ms"]["p50"] <= short["libc_ms"]["p50"] < long["libc_ms"]["p99.9"]
+    assert found["request"]["requests"] == 80
+    assert 0 < found["request"]["dns_share"] < 1
+    assert sum(one["queries"] for one in found["servers"]) == 40 * 2 + 40 * 8
+    if place.world.label != "embedded":  # a CoreDNS, which counts, too; metrics of others' lookups among them
+        assert found["coredns"]["requests"] >= 40 * 10
