@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import yaml
 
+from segue.drain.samples import AGENT_CONTAINER as AGENT
 from segue.model.edits import CannotEdit, Change, Path, Prepend, Put, changed, edited, without_edits
 from segue.model.errors import ManifestError, Place
 from segue.model.manifest import Document, parse, roots
@@ -23,7 +24,6 @@ from segue.model.objects import Obj, copy_of
 from segue.model.services import Service
 from segue.model.workloads import Pod
 
-AGENT = "segue-agent"
 ANNOTATION = "segue.dev/injected"
 AGENT_PORT = 9741
 KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Pod"}

@@ -23,6 +23,7 @@ FRESH_S = 3.0
 APP = "app"
 PROMETHEUS = "prometheus"
 AGENT = "agent"
+AGENT_CONTAINER = "segue-agent"  # its name in a pod
 
 # States as /proc/net/tcp writes them (include/net/tcp_states.h).
 STATES = {

@@ -18,10 +18,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from segue.drain.inject import AGENT as AGENT_CONTAINER
 from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Watch
 from segue.drain.samples import (
     AGENT,
+    AGENT_CONTAINER,
     EPHEMERAL,
     EXEC,
     ProcText,

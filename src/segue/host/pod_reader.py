@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from segue.drain.inject import AGENT
+from segue.drain.samples import AGENT_CONTAINER as AGENT
 from segue.drain.samples import PROC_FILES, ProcText
 from segue.drain.ss import SS_MARK
 from segue.drive.flow import Look

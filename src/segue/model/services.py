@@ -13,6 +13,8 @@ from segue.model.objects import Obj, selects
 from segue.model.views import ObjectView
 from segue.model.workloads import HASH_LABEL
 
+PREVIEW_OF = "segue.dev/preview-of"  # on a Service that is only there for a release
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service(ObjectView):

@@ -21,7 +21,6 @@ SURGE: Obj = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "ma
 SETTINGS = ("strategy", "minReadySeconds", "progressDeadlineSeconds")
 OUT = "segue-detached"
 PURPOSE = "segue.dev/purpose"
-PREVIEW_OF = "segue.dev/preview-of"  # on a Service that is only there for a release
 SAMPLER = "segue-sampler"
 SAMPLER_LASTS_S = 1800
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from segue.drain.judge import NOTHING_SEEN, ended
 from segue.model.objects import labels_of
+from segue.model.services import PREVIEW_OF
 from segue.model.workloads import ReplicaSet
-from segue.release.actions import PREVIEW_OF, Attach, Clean, DropLease, EndPreview, Forget, Point
+from segue.release.actions import Attach, Clean, DropLease, EndPreview, Forget, Point
 from segue.release.decision import Decision, Done, PodDrained, act, wait
 from segue.release.memory import ANNOTATION, Memory
 from segue.release.orphans import drain_orphans, end_surplus, orphans_of

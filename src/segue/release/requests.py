@@ -10,6 +10,7 @@ from typing import assert_never
 
 from segue.model.http import JSON_PATCH, STRATEGIC_PATCH, ApiRequest
 from segue.model.objects import Obj, annotations_of, labels_of, name_of, namespace_of, rfc3339_micro, version_of
+from segue.model.services import PREVIEW_OF
 from segue.model.workloads import (
     DESIRED_REPLICAS,
     HASH_LABEL,
@@ -23,7 +24,6 @@ from segue.release.actions import (
     BRAKE_S,
     NO_DEADLINE_S,
     OUT,
-    PREVIEW_OF,
     PURPOSE,
     SAMPLER_LASTS_S,
     SETTINGS,

@@ -12,10 +12,9 @@ Rule 3: what ends old pods is decided on the snapshot at hand, in which the endp
 from __future__ import annotations
 
 from segue.model.objects import is_terminating, labels_of, selects
-from segue.model.services import Service
+from segue.model.services import PREVIEW_OF, Service
 from segue.model.workloads import Deployment, Pod, ReplicaSet
 from segue.release.actions import (
-    PREVIEW_OF,
     AddDeployment,
     EndDeployment,
     EndPreview,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from segue.analysis.share import needed, usual_margin
 from segue.model.errors import Conflict, Refused
 from segue.model.objects import Obj, labels_of
-from segue.model.services import Service
-from segue.release.actions import PREVIEW_OF
+from segue.model.services import PREVIEW_OF, Service
 from segue.release.snapshot import Snapshot
 from segue.route.gateway import GatewayRoute, rules_of
 from segue.route.shares import WHOLE, Pin, Split, percent

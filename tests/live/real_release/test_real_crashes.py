@@ -178,6 +178,4 @@ def test_a_sampler_image_that_does_not_exist_is_told_and_the_timer_stands_in(sit
     assert {(pod["reason"], pod["evidenceSource"]) for pod in receipt["pods"]} == {("timer", "timer")}
     assert "add a container of host.org/none:v1 to 3 old pods" in done.stderr
     for pod in receipt["pods"]:
-        assert (
-            "the container of host.org/none:v1 has not started" in pod["because"] or "ErrImagePull" in pod["because"]
-        )
+        assert "the container of host.org/none:v1 has not started" in pod["because"] or "ErrImagePull" in pod["because"]
