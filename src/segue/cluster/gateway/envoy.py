@@ -262,7 +262,8 @@ def _headers(entry: Entry) -> Obj:
             rows = [(row, "OVERWRITE_IF_EXISTS_OR_ADD") for row in said.get("set") or []]
             rows += [(row, "APPEND_IF_EXISTS_OR_ADD") for row in said.get("add") or []]
             found[f"{side}_headers_to_add"] = [
-                {"header": {"key": row["name"], "value": row["value"]}, "append_action": action} for row, action in rows
+                {"header": {"key": row["name"], "value": row["value"].replace("%", "%%")}, "append_action": action}
+                for row, action in rows
             ]
             found[f"{side}_headers_to_remove"] = list(said.get("remove") or [])
     return found

@@ -55,6 +55,7 @@ class Envoy:
         self._written: dict[str, Obj] = {}
         self._leaving: dict[str, tuple[float, Cluster]] = {}
         self._last: dict[str, Cluster] = {}
+        self._taken = False  # whether it has shown what was written last
         self.starts = 0
 
     @property
@@ -84,6 +85,7 @@ class Envoy:
                 cwd=self._directory, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.starts += 1
+        self._taken = False
         if not await shows(self._is_live, self, START_LIMIT_S):
             said = "Envoy does not answer" if self.runs else f"Envoy ended: {self._last_words()}"
             raise HostError(said, remedy=f"its log is {self._directory / 'log'}")
@@ -113,12 +115,14 @@ class Envoy:
                 return await self._refusal() or "Envoy does not take over its clusters"
         for name in [one for one in files if one in changed and not one.startswith(("eds-", "cds"))]:
             self._put(name, files[name])
-        if not changed - {name for name in changed if name.startswith("eds-")}:
+        if self._taken and not changed - {name for name in changed if name.startswith("eds-")}:
             return ""
+        self._taken = False
         versions = route_versions(files)
         ports = frozenset(config.ports)
         if not await shows(lambda: self._has_routes(versions, ports), self):
             return await self._refusal() or "Envoy does not take over its routes"
+        self._taken = True
         return ""
 
     async def requests(self) -> dict[str, int]:

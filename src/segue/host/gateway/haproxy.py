@@ -49,6 +49,7 @@ class Haproxy:
         self._process: asyncio.subprocess.Process | None = None
         self._now: Written | None = None
         self._names: dict[str, str] = {}
+        self._taken = False  # whether it has shown what was written last
         self.starts = 0
 
     @property
@@ -82,8 +83,9 @@ class Haproxy:
         del now_s  # a worker keeps what it had while it ends: nothing lingers here
         wanted = written(config, self._address)
         self._names = {backend_name(name): name for name in config.clusters}
-        if wanted == self._now:
+        if wanted == self._now and self._taken:
             return ""
+        self._taken = False
         if self._now is not None and wanted.version == self._now.version:
             self._put(wanted)
             for key, end in wanted.weights.items():
@@ -100,6 +102,7 @@ class Haproxy:
         self._now = wanted
         if not await shows(lambda: self._serves(wanted), self):
             return "HAProxy does not take its configuration over"
+        self._taken = True
         return ""
 
     async def requests(self) -> dict[str, int]:
