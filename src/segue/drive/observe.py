@@ -50,10 +50,10 @@ class Observer:
         if self.pair is not None:
             return (yield from self._observe_pair(self.pair))
         if not self.selector_query:
-            _, (found,) = yield from ask(get(self._apps("deployments", self.name)))
+            both = get(self._apps("deployments", self.name)), get(self._core("services"))
+            _, (found, services) = yield from ask(*both)
             deployment = Deployment(obj=self._deployment(found))
             self.selector_query = deployment.selector_query
-            _, (services,) = yield from ask(get(self._core("services")))
             self._learn(deployment, services)
         now_s, responses = yield from ask(
             get(self._apps("deployments", self.name)),
