@@ -83,14 +83,14 @@ QUIET_S = 2.0  # between two lines that tell the same wait with other numbers, w
 
 
 class Lines:
-    """Progress as lines: one per action, its reason below it where it is another than the last action's; what is
+    """Progress as lines: one per action, its reason below it, once where the same is done to several objects; what is
     waited for in one line that changes, on terminals."""
 
     def __init__(self) -> None:
         self._began_s: float | None = None
         self._live = sys.stderr.isatty()
         self._said, self._said_s = "", 0.0
-        self._reason = ""
+        self._done = Progress(because="")
 
     def __call__(self, progress: Progress, now_s: float) -> None:
         """Show one thing."""
@@ -100,9 +100,9 @@ class Lines:
         if progress.action:
             self._clear()
             note(f"{at}  {progress.action}")
-            if progress.because != self._reason:
+            if not _alike(self._done, progress):
                 note(f"            because {progress.because}")
-            self._reason = progress.because
+            self._done = progress
             return
         ready = ", ".join(f"{version} {count}" for version, count in progress.ready.items())
         text = f"{at}  ... {progress.because}" + (f"  [Ready: {ready}]" if ready else "")
@@ -121,6 +121,13 @@ class Lines:
     def done(self) -> None:
         """Leave the line."""
         self._clear()
+
+
+def _alike(one: Progress, other: Progress) -> bool:
+    """Whether the same is done for the same reason, to another object."""
+    words, others = one.action.split(), other.action.split()
+    differing = sum(a != b for a, b in zip(words, others, strict=False))
+    return one.because == other.because and len(words) == len(others) and differing == 1
 
 
 def _without_numbers(text: str) -> str:

@@ -34,3 +34,22 @@ def test_an_action_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -
     Lines()(Progress(because="all new pods are Ready", action="switch Service web"), 5.0)
 
     assert capsys.readouterr().err == "   0.00 s  switch Service web\n            because all new pods are Ready\n"
+
+
+def test_a_reason_is_said_once_for_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    show = Lines()
+    for number, action in enumerate(["end pod web-a", "end pod web-b", "end pod web-c", "unpin Service web"]):
+        show(Progress(because="all is quiet", action=action), 10.0 + number)
+    show(Progress(because="the pins are gone", action="unpin Service api"), 14.0)
+    told = [line.strip() for line in capsys.readouterr().err.splitlines()]
+
+    assert told == [
+        "0.00 s  end pod web-a",
+        "because all is quiet",
+        "1.00 s  end pod web-b",
+        "2.00 s  end pod web-c",
+        "3.00 s  unpin Service web",
+        "because all is quiet",
+        "4.00 s  unpin Service api",
+        "because the pins are gone",
+    ]
