@@ -63,8 +63,8 @@ def stages(tier: str, *, full: bool, quick: bool = False) -> list[Stage]:
         return [both] if quick else [both, alone]
     rest = ("tests", f"--ignore={BOTH}")
     return [
-        Stage(name="rest", args=rest, marks=f"not alone and not real{size}", processes=2),
-        Stage(name="both", args=(BOTH,), marks=f"not alone and not real{size}", processes=4),
+        Stage(name="rest", args=rest, marks=f"not alone and not real{size}", processes=3),
+        Stage(name="both", args=(BOTH,), marks=f"not alone and not real{size}", processes=5),
         Stage(name="alone", args=("tests",), marks=f"alone and not real{size}", processes=0),
     ]
 

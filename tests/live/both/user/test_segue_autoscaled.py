@@ -129,6 +129,7 @@ def test_metrics_of_both_versions_move_it_and_none_is_lost(autoscaled: App) -> N
     check_arrived(autoscaled, 3)
 
 
+@pytest.mark.full
 @pytest.mark.states("segue release: autoscaled", "segue ramped")
 def test_a_ramped_release_is_raised_and_lowered_on_its_way(autoscaled: App) -> None:
     going = autoscaled.start("release", "-f", autoscaled.file(NEXT), "--strategy", "ramped", "--step", "1")

@@ -26,6 +26,7 @@ def named(kind: str, api: str, name: str, spec: Obj) -> Obj:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
+@pytest.mark.full
 @pytest.mark.states("segue plan: surroundings", "segue ramped")
 def test_a_quota_for_one_more_pod_is_enough_for_ramped(serving: App) -> None:
     quota = named("ResourceQuota", "v1", "tight", {"hard": {"pods": "4"}})

@@ -186,6 +186,7 @@ for _ in range(int(sys.argv[3]) * 5):
 """
 
 
+@pytest.mark.full
 @pytest.mark.states("drain outbound", "segue traffic")
 def test_a_worker_that_nobody_calls_is_retired_when_it_has_done_its_work(serving: App) -> None:
     first, other = serving.pods()[:2]

@@ -116,6 +116,7 @@ def test_dead_threads_cost_no_request(place: Place, how: str, measured: Keep) ->
     measured(f"threads {how} to restart", restarted_s, "s")
 
 
+@pytest.mark.full
 @pytest.mark.states("segue supervise")
 def test_a_supervisor_beside_the_same_script_costs_no_request(place: Place, measured: Keep) -> None:
     with sick(place, "supervised.yaml") as one:
@@ -136,6 +137,7 @@ def test_a_supervisor_beside_the_same_script_costs_no_request(place: Place, meas
     measured("threads crash to restart, supervised", restarted_s, "s")
 
 
+@pytest.mark.full
 @pytest.mark.states("segue app: script", "M15")
 def test_a_script_as_liveness_probe_loses_requests(place: Place, measured: Keep) -> None:
     with sick(place, "script.yaml") as one:
