@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from segue.check.findings import Change, Finding, Fix, Path, Rule, Severity, Source
+from segue.check.findings import Change, Finding, Fix, Path, Source
 from segue.check.joined import Joined, carries_requests, is_headless
 from segue.check.pods import Container, PreStop
 from segue.check.reading import labels, part, rows, seconds, share, text, whole
@@ -279,19 +279,6 @@ class Case:
         return self.source.annotation(key) or labels(self.spec, "template", "metadata", "annotations").get(key, "")
 
     # -- findings ------------------------------------------------------------------------------------------------------
-
-    def finding(
-        self, rule: Rule, path: Path, message: str, *, remedy: str, severity: Severity | None = None
-    ) -> Finding:
-        """A finding about this workload."""
-        return Finding(
-            rule=rule,
-            severity=severity or rule.severity,
-            source=self.source,
-            path=path,
-            message=message,
-            remedy=remedy,
-        )
 
     def change(self, path: Path, value: object) -> Change:
         """Put a value at a path of this workload."""

@@ -68,6 +68,19 @@ class Source:
         """Where a path stands."""
         return place_of(self.node, path) if self.node is not None else 0
 
+    def finding(
+        self, rule: Rule, path: Path, message: str, *, remedy: str, severity: Severity | None = None
+    ) -> Finding:
+        """A finding about this object, as severe as its rule where nothing else is said."""
+        return Finding(
+            rule=rule,
+            severity=severity or rule.severity,
+            source=self,
+            path=path,
+            message=message,
+            remedy=remedy,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:

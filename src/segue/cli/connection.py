@@ -12,6 +12,7 @@ from cyclopts import Parameter, Token
 
 from segue.cli.output import Output, note
 from segue.drive.flow import Progress
+from segue.model.sayings import differing_word
 
 Kubeconfig = Annotated[
     str,
@@ -125,9 +126,7 @@ class Lines:
 
 def _alike(one: Progress, other: Progress) -> bool:
     """Whether the same is done for the same reason, to another object."""
-    words, others = one.action.split(), other.action.split()
-    differing = sum(a != b for a, b in zip(words, others, strict=False))
-    return one.because == other.because and len(words) == len(others) and differing == 1
+    return one.because == other.because and differing_word(one.action, other.action) >= 0
 
 
 def _without_numbers(text: str) -> str:

@@ -38,7 +38,7 @@ from segue.cluster.rights.tokens import Tokens
 from segue.cluster.store import Store, StoreEvent
 from segue.dns.resolver import ClusterDns, Resolver
 from segue.host.apiserver import serve
-from segue.host.certificates import credentials, kubeconfig
+from segue.host.certificates import Credentials, credentials, kubeconfig
 from segue.host.clock import SystemChance, SystemClock
 from segue.host.custom_metrics import CustomReader
 from segue.host.dns.keeper import DnsKeeper, DnsSettings
@@ -112,6 +112,7 @@ class _Cluster:
         self._store.load(rows, version=version)
         self._end = asyncio.Event()
         self._gateways: GatewayRunner
+        self._keys: Credentials
 
     async def run(self, starter: Starter) -> None:
         """Start everything, say so, wait for the end, take everything down in the opposite order."""
@@ -123,6 +124,7 @@ class _Cluster:
             stack.callback(self._journal.close)
             around = await self._surroundings()
             stack.push_async_callback(around.close)
+            self._keys = credentials(self._state, [around.node_ip])
             registry = Registry(
                 self._store,
                 self._clock,
@@ -223,7 +225,7 @@ class _Cluster:
     def _accounts(self, registry: Registry, around: Surroundings) -> Accounts | None:
         if self._inner_endpoint(around) is None:
             return None
-        keys = credentials(self._state, [around.node_ip])
+        keys = self._keys
         tokens = Tokens(keys.token_secret.encode(), self._store)
 
         def issue(account: Obj, request: Obj) -> Obj:
@@ -266,7 +268,7 @@ class _Cluster:
         self, stack: contextlib.AsyncExitStack, registry: Registry, door: NodeDoor, around: Surroundings
     ) -> str:
         """Serve the API on the host's loopback and on the node; returns its URL."""
-        keys = credentials(self._state, [around.node_ip])
+        keys = self._keys
         ports = ApiPorts(
             clock=self._clock,
             timeline=self._timeline.after,

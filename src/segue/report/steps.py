@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segue.model.objects import Obj
+from segue.model.sayings import differing_word
 from segue.report.markup import Element, Node, el
 
 CELL_MAX = 220  # characters of evidence before it folds up
@@ -41,9 +42,7 @@ def _differing(one: Obj, other: Obj) -> int:
     """The place of the only word in which two actions differ; -1 where they are not of one kind."""
     if any(one[key] != other[key] for key in ("because", "barrier", "evidence")):
         return -1
-    words, others = one["action"].split(), other["action"].split()
-    places = [place for place, pair in enumerate(zip(words, others, strict=False)) if pair[0] != pair[1]]
-    return places[0] if len(words) == len(others) and len(places) == 1 else -1
+    return differing_word(one["action"], other["action"])
 
 
 def table(actions: Sequence[Obj]) -> Element:

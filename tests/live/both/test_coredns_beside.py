@@ -16,6 +16,7 @@ from segue.dns.corefile import Block, parsed, written
 from testbed.building import folder_of, programs
 from testbed.versions import RELEASES
 from tests import dns_asking
+from tests.corefiles import SEED
 from tests.dns_asking import Said
 from tests.live.both.test_names import asked, full, headless, service
 from tests.live.both.world import Place
@@ -30,25 +31,6 @@ STATEMENTS = {
 NOT_COVERED: dict[str, str] = {}
 DIFFERENCES: dict[str, str] = {}
 HOME = "127.0.0.1"
-SEED = """\
-CLUSTER {
-    errors
-    health
-    kubernetes
-    ready
-    prometheus :9153
-    loop
-    reload
-    loadbalance
-}
-. {
-    errors
-    autopath #kubernetes
-    forward . 192.0.2.53
-    cache
-    loop
-}
-"""
 
 
 def binary() -> Path:

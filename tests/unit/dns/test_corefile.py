@@ -8,26 +8,9 @@ from segue.dns.corechecks import judged, repaired
 from segue.dns.corefile import parsed, written, zone_of
 from segue.dns.sizing import sized
 from segue.model.errors import ManifestError
+from tests import corefiles
 
-SEED = """\
-cluster.local 10.96.0.0/12 {
-    errors
-    health
-    kubernetes
-    ready
-    prometheus :9153
-    loop
-    reload
-    loadbalance
-}
-. {
-    errors
-    autopath #kubernetes
-    forward . 192.0.2.53
-    cache
-    loop
-}
-"""
+SEED = corefiles.SEED.replace("CLUSTER", "cluster.local 10.96.0.0/12")
 DEFAULT = """\
 .:53 {
     errors

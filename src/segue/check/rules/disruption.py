@@ -114,7 +114,7 @@ def single_replica(case: Case) -> Iterator[Finding]:
         return
     path = ("spec", "replicas") if not case.scalers else ("spec",)
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD401,
             path,
             f"{case.n_said}: when its node is drained or lost, nobody serves {case.served_by or case.source.title} "
@@ -134,7 +134,7 @@ def autoscaler(case: Case) -> Iterator[Finding]:
     scaler, said = case.scalers[0], case.spec["replicas"]
     most = part(scaler.obj, "spec").get("maxReplicas")
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD402,
             ("spec", "replicas"),
             f"each apply sets replicas {said} again, while HorizontalPodAutoscaler {scaler.name} holds up to "
@@ -223,7 +223,7 @@ def no_budget(case: Case) -> Iterator[Finding]:
     selector = part(case.spec, "selector")
     if case.source.kind == "DeploymentConfig":
         selector = {"matchLabels": selector}
-    found = case.finding(
+    found = case.source.finding(
         ZD405,
         ("metadata", "name"),
         f"no PodDisruptionBudget selects the {case.n} pods of {case.served_by or case.source.title}: a drain of their "
@@ -258,7 +258,7 @@ def budget_and_rollout(case: Case) -> Iterator[Finding]:
     for budget in case.budgets[:1]:
         wanted = desired_healthy(budget, case.n)
         if wanted is not None and left < wanted:
-            yield case.finding(
+            yield case.source.finding(
                 ZD406,
                 case.strategy_path[:2],
                 f"PodDisruptionBudget {budget.name} asks for {counted(wanted, 'healthy pod')}, but no rollout asks "
@@ -283,7 +283,7 @@ def no_spread(case: Case) -> Iterator[Finding]:
     }
     if case.source.kind == "Deployment":
         constraint["matchLabelKeys"] = ["pod-template-hash"]
-    found = case.finding(
+    found = case.source.finding(
         ZD407,
         POD,
         f"nothing spreads the {case.n} pods of {case.served_by or case.source.title}: all may stand on one node and go "

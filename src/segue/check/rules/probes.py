@@ -189,7 +189,7 @@ def no_readiness(case: Case) -> Iterator[Finding]:
             continue
         shown = container.number_of(port)
         yield with_fix(
-            case.finding(
+            case.source.finding(
                 ZD201,
                 container.path,
                 f"container {container.name} serves {case.served_by} and has no readinessProbe: it gets requests the "
@@ -214,7 +214,7 @@ def liveness_before_unready(case: Case) -> Iterator[Finding]:
         waited = case.waited_s(container.pre_stop) or 0.0  # the hook runs at a liveness kill, too (L1)
         is_certain = live.budget_s + waited < needed_s and live.kind != "tcp"
         covered = f"; its preStop covers {waited:g} s of that" if waited else ""
-        found = case.finding(
+        found = case.source.finding(
             ZD202,
             live.path,
             f"liveness and readiness of container {container.name} ask the same. When it fails, the kill comes after "
@@ -235,7 +235,7 @@ def liveness_impatient(case: Case) -> Iterator[Finding]:
         if live is None:
             continue
         if live.failures == 1:
-            found = case.finding(
+            found = case.source.finding(
                 ZD203,
                 (*live.path, "failureThreshold"),
                 f"one answer of container {container.name} that takes longer than {live.timeout_s} s restarts it, with "
@@ -245,7 +245,7 @@ def liveness_impatient(case: Case) -> Iterator[Finding]:
             fix = Fix(changes=(case.change((*live.path, "failureThreshold"), 3),))
             yield with_fix(found, fix, timeout_s=live.timeout_s)
         elif live.timeout_s > live.period_s:
-            yield case.finding(
+            yield case.source.finding(
                 ZD203,
                 (*live.path, "timeoutSeconds"),
                 f"liveness of container {container.name} waits {live.timeout_s} s for an answer and asks every "
@@ -265,7 +265,7 @@ def liveness_kills_start(case: Case) -> Iterator[Finding]:
         if budget_s + (0 if is_said else live.period_s) >= case.start.value:  # what is assumed is no exact number
             continue
         failures = math.ceil(case.start.value / 5) + 1
-        found = case.finding(
+        found = case.source.finding(
             ZD204,
             live.path,
             f"container {container.name} is killed {budget_s} s after its start (initialDelaySeconds {live.delay_s} + "
@@ -287,7 +287,7 @@ def liveness_without_drain(case: Case) -> Iterator[Finding]:
     for container in _owners(case):
         live, hook = container.probe("livenessProbe"), container.pre_stop
         if live is not None and live.kind == "exec" and hook.slept_s and not hook.stop_said:
-            yield case.finding(
+            yield case.source.finding(
                 ZD205,
                 live.path,
                 f"when liveness of container {container.name} fails, its preStop sleeps {hook.slept_s:g} s while the "
@@ -305,7 +305,7 @@ def liveness_dependencies(case: Case) -> Iterator[Finding]:
             continue
         if ready is not None and ready.handler(container) == live.handler(container):
             continue  # ZD202 speaks of it
-        yield case.finding(
+        yield case.source.finding(
             ZD206,
             (*live.path, "httpGet", "path"),
             f"liveness of container {container.name} asks {live.http_path}, which sounds as if it asked what the pod "
@@ -321,7 +321,7 @@ def readiness_slow(case: Case) -> Iterator[Finding]:
         if ready is None or ready.budget_s + ready.timeout_s <= READINESS_MAX_S + max(1, ready.timeout_s):
             continue
         yield with_fix(
-            case.finding(
+            case.source.finding(
                 ZD207,
                 ready.path,
                 f"a pod whose container {container.name} no longer answers keeps its share of requests for up to "
@@ -350,7 +350,7 @@ def readiness_fails_on_shutdown(case: Case) -> Iterator[Finding]:
             why = f"Service {local[0].name} has traffic policy Local" if local else f"there is 1 pod ({case.n_said})"
             what = "dropped until the client gives up" if local else "refused"
             yield with_fix(
-                case.finding(
+                case.source.finding(
                     ZD208,
                     hook.path,
                     f"preStop of container {container.name} turns readiness off ({said}), and {why}: the last pod "
@@ -378,7 +378,7 @@ def probe_scheme(case: Case) -> Iterator[Finding]:
                 continue
             if probe.port != "https" and container.number_of(probe.port) != 443:
                 continue
-            found = case.finding(
+            found = case.source.finding(
                 ZD209,
                 (*probe.path, "httpGet"),
                 f"{key} of container {container.name} speaks plain HTTP to port {probe.port}: it tests another answer "
@@ -399,7 +399,7 @@ def readiness_port(case: Case) -> Iterator[Finding]:
         if asked in served or not isinstance(asked, int) or not all(isinstance(one, int) for one in served):
             continue
         shown = " and ".join(str(one) for one in served)
-        yield case.finding(
+        yield case.source.finding(
             ZD210,
             ready.path,
             f"readiness of container {container.name} asks port {asked}, requests come to port {shown}: the one can "
@@ -423,7 +423,7 @@ def exec_readiness(case: Case) -> Iterator[Finding]:
     for container in _owners(case):
         ready = container.probe("readinessProbe")
         if ready is not None and ready.kind == "exec":
-            yield case.finding(
+            yield case.source.finding(
                 ZD211,
                 ready.path,
                 f"readiness of container {container.name} is a command: Kubernetes 1.{case.settings.minor} stops "
@@ -440,7 +440,7 @@ def readiness_delay(case: Case) -> Iterator[Finding]:
         if ready is None or ready.delay_s < READINESS_MAX_S or container.probe("startupProbe") is not None:
             continue
         yield with_fix(
-            case.finding(
+            case.source.finding(
                 ZD212,
                 (*ready.path, "initialDelaySeconds"),
                 f"every pod of {case.served_by or case.source.title} stays out of traffic for {ready.delay_s} s "

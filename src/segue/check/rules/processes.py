@@ -47,7 +47,7 @@ def shell_as_pid1(case: Case) -> Iterator[Finding]:
             said, remedy = f"{first} -c", f"write exec before the last command: exec {last[:60]}"
         else:
             continue
-        yield case.finding(
+        yield case.source.finding(
             ZD108,
             (*container.path, "command"),
             f"PID 1 of container {container.name} is {said}, which does not pass the stop signal on: the server "
@@ -76,7 +76,7 @@ def proxy_in_containers(case: Case) -> Iterator[Finding]:
     for container in case.containers:
         if not container.is_proxy or _outlives(container, longest):
             continue
-        yield case.finding(
+        yield case.source.finding(
             ZD111,
             container.path,
             f"the proxy {container.name} gets its stop signal together with the application"
@@ -99,7 +99,7 @@ def stop_signal(case: Case) -> Iterator[Finding]:
         said = lifecycle.get("stopSignal") if isinstance(lifecycle, dict) else None
         known = _STOPS_ON.get(base(container.image).partition(":")[0].partition("@")[0])
         if isinstance(said, str) and known and said != known:
-            yield case.finding(
+            yield case.source.finding(
                 ZD114,
                 (*container.path, "lifecycle", "stopSignal"),
                 f"container {container.name} is stopped by {said}; {container.image} drains on {known}, its image's "

@@ -153,7 +153,7 @@ def recreate(case: Case) -> Iterator[Finding]:
         return
     volume = _lone_volume(case)
     path: Path = ("spec", "strategy", "type")
-    found = case.finding(
+    found = case.source.finding(
         ZD301,
         path,
         f"strategy Recreate ends {'the only pod' if case.n == 1 else f'all {case.n} pods'} of "
@@ -200,7 +200,7 @@ def rounding(case: Case) -> Iterator[Finding]:
     blocked = _blocked_by(case)
     fix = Fix(question=f"{blocked[:1].upper()}{blocked[1:]}: what may give way?") if blocked else _surge_change(case)
     if n - u == 0:
-        found = case.finding(
+        found = case.source.finding(
             ZD302,
             case.strategy_path,
             f"{said}: a rollout may end {'the only pod' if n == 1 else f'all {n} pods'} of "
@@ -217,7 +217,7 @@ def rounding(case: Case) -> Iterator[Finding]:
             if (n - u) / n < ratio
             else f", and it runs at {load} % of them"
         )
-        found = case.finding(
+        found = case.source.finding(
             ZD303,
             case.strategy_path,
             f"{said}: during a rollout {n - u} of {n} pods carry everything, {(n - u) / n:.0%} of the capacity{why}",
@@ -255,7 +255,7 @@ def min_ready(case: Case) -> Iterator[Finding]:
         return
     seconds = int(case.settings.number("healthCheckIntervalSeconds") * 2)
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD304,
             ("spec", "minReadySeconds"),
             "a load balancer sends to pod addresses after checks of its own, and neither a readiness gate nor "
@@ -284,7 +284,7 @@ def deadline(case: Case) -> Iterator[Finding]:
     if said_s >= needed_s:
         return
     path: Path = ("spec", "progressDeadlineSeconds")
-    found = case.finding(
+    found = case.source.finding(
         ZD305,
         path,
         f"progressDeadlineSeconds {said_s} is less than one pod may need: {case.start.value:g} s to start, {least_s} s "
@@ -300,7 +300,7 @@ def no_rollback(case: Case) -> Iterator[Finding]:
     if case.spec.get("revisionHistoryLimit") == 0 and not isinstance(case.spec["revisionHistoryLimit"], bool):
         path: Path = ("spec", "revisionHistoryLimit")
         yield with_fix(
-            case.finding(
+            case.source.finding(
                 ZD306,
                 path,
                 "revisionHistoryLimit 0: when a rollout has completed, no earlier version is left to go back to",
@@ -318,7 +318,7 @@ def surge_blocked(case: Case) -> Iterator[Finding]:
     if not blocked or case.unavailable > 0:
         return
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD308,
             case.strategy_path,
             f"a rollout starts {counted(case.surge, 'pod')} first (maxSurge {case.surge}, maxUnavailable 0), but "
@@ -347,7 +347,7 @@ def all_at_once(case: Case) -> Iterator[Finding]:
     if case.source.kind not in {"Deployment", "DeploymentConfig"} or case.strategy != "RollingUpdate":
         return
     if case.n > 1 and case.surge >= case.n and case.unavailable == 0 and case.is_served:
-        yield case.finding(
+        yield case.source.finding(
             ZD309,
             (*case.strategy_path, "maxSurge"),
             f"maxSurge {_said(case, 'maxSurge')} -> {case.surge} starts all {case.n} new pods at once, but an old "
@@ -366,7 +366,7 @@ def statefulset_slack(case: Case) -> Iterator[Finding]:
     if case.n > missing:
         return
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD310,
             ("spec", "replicas"),
             f"a rollout ends {'the only pod' if case.n == 1 else f'all {case.n} pods'} ({case.n_said}) of "
@@ -390,7 +390,7 @@ def daemonset_gap(case: Case) -> Iterator[Finding]:
         case.change((*case.strategy_path, "maxSurge"), 1),
         case.change((*case.strategy_path, "maxUnavailable"), 0),
     )
-    found = case.finding(
+    found = case.source.finding(
         ZD311,
         case.strategy_path,
         f"on each node the pod behind {case.served_by} is ended before the new one starts (maxSurge 0)"
@@ -417,7 +417,7 @@ def mutable_image(case: Case) -> Iterator[Finding]:
             continue
         shown = "the tag latest" if found["tag"] else "no tag, which means latest"
         yield with_fix(
-            case.finding(
+            case.source.finding(
                 ZD312,
                 (*container.path, "image"),
                 f"image {container.image} of container {container.name} has {shown}: a pod that starts on another node "

@@ -204,7 +204,7 @@ def no_drain_delay(case: Case) -> Iterator[Finding]:
         change = _sleep_change(case, container, p_s)
         shown = f" on port {port}" if port is not None else ""
         waits = f" (the application is said to wait {own_s:g} s by itself)" if own_s else ""
-        found = case.finding(
+        found = case.source.finding(
             ZD101,
             container.path,
             f"container {container.name} serves {case.served_by}{shown} and has no preStop: at every rollout, "
@@ -230,7 +230,7 @@ def drain_too_short(case: Case) -> Iterator[Finding]:
             continue
         is_certain = case.propagation.is_said or waited < 1  # kube-proxy's own floor is 1 s (K5)
         p_s = math.ceil(case.propagation.value - (case.own_drain_s or 0.0))
-        found = case.finding(
+        found = case.source.finding(
             ZD102,
             hook.seconds_path or hook.path,
             f"container {container.name} waits {waited:g} s before its stop signal, but new connections arrive for up "
@@ -263,7 +263,7 @@ def grace_too_short(case: Case) -> Iterator[Finding]:
     path: Path = (*POD, "terminationGracePeriodSeconds")
     if case.grace_s < 5:
         what = "skips the preStop hook and kills at once" if case.grace_s == 0 else "kills before clients have heard"
-        found = case.finding(
+        found = case.source.finding(
             ZD109,
             path,
             f"terminationGracePeriodSeconds {case.grace_s} {what}: every pod of {case.served_by} that is replaced, "
@@ -276,7 +276,7 @@ def grace_too_short(case: Case) -> Iterator[Finding]:
     if after_s >= case.longest.value + case.margin_s or after_s <= case.margin_s:
         return  # the second is ZD104's
     needed_s = case.needed_grace_s(waited)
-    found = case.finding(
+    found = case.source.finding(
         ZD103,
         path,
         f"{case.grace_said} less {waited:g} s before the stop signal leaves {after_s:g} s, but a request takes up to "
@@ -300,7 +300,7 @@ def prestop_eats_grace(case: Case) -> Iterator[Finding]:
         if not slept_s or slept_s < case.grace_s - case.margin_s or case.grace_s == 0:
             continue
         needed_s = case.needed_grace_s(slept_s)
-        found = case.finding(
+        found = case.source.finding(
             ZD104,
             container.pre_stop.seconds_path or container.pre_stop.path,
             f"preStop of container {container.name} takes {slept_s:g} s of {case.grace_said}: the application has "
@@ -320,7 +320,7 @@ def prestop_starts_shutdown(case: Case) -> Iterator[Finding]:
         if not hook.stop_said or hook.wait_before_stop_s >= case.propagation.value:
             continue
         waits = f"after {hook.wait_before_stop_s:g} s" if hook.wait_before_stop_s else "at once"
-        found = case.finding(
+        found = case.source.finding(
             ZD105,
             hook.path,
             f"preStop of container {container.name} stops the server {waits} ({hook.stop_said}), while new connections "
@@ -363,7 +363,7 @@ def prestop_needs_shell(case: Case) -> Iterator[Finding]:
             [f"sleep {slept_s:g}".split()[0], f"{slept_s:g}"],
             [f"/bin/sleep {slept_s:g}"],
         )
-        found = case.finding(
+        found = case.source.finding(
             ZD106,
             hook.path,
             f"preStop of container {container.name} fails: {why}. The stop signal then comes at once, as without a "
@@ -381,7 +381,7 @@ def prestop_http(case: Case) -> Iterator[Finding]:
     for container, _ in case.owners:
         hook = container.pre_stop
         if hook.kind == "http" and not hook.stop_said:
-            yield case.finding(
+            yield case.source.finding(
                 ZD107,
                 hook.path,
                 f"preStop of container {container.name} asks {hook.http_path or '/'}: whatever status comes back, even "
@@ -401,7 +401,7 @@ def probe_grace(case: Case) -> Iterator[Finding]:
                 continue
             needed_s = math.ceil(slept_s + case.margin_s)
             path = (*probe.path, "terminationGracePeriodSeconds")
-            found = case.finding(
+            found = case.source.finding(
                 ZD110,
                 path,
                 f"when {key} of container {container.name} fails, its terminationGracePeriodSeconds {grace_s} counts: "
@@ -421,7 +421,7 @@ def sidecar_grace(case: Case) -> Iterator[Finding]:
     if case.grace_s >= needed_s or case.grace_s < waited + case.longest.value + case.margin_s:
         return  # the second is ZD103's
     path = (*POD, "terminationGracePeriodSeconds")
-    found = case.finding(
+    found = case.source.finding(
         ZD112,
         path,
         f"{case.grace_said} covers the application ({waited:g} s preStop, {case.longest.value:g} s longest request) "
@@ -437,7 +437,7 @@ def node_budget(case: Case) -> Iterator[Finding]:
     selector = " ".join(f"{key}={value}" for key, value in _selector(case).items()).lower()
     budget_s = case.settings.number("nodeBudgetSeconds")
     if ("spot" in selector or "preemptible" in selector) and case.grace_s > budget_s:
-        yield case.finding(
+        yield case.source.finding(
             ZD113,
             (*POD, "terminationGracePeriodSeconds"),
             f"{case.grace_said} on spot nodes, which go after about {budget_s:g} s: the rest is not granted",

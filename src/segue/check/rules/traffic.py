@@ -141,19 +141,6 @@ class ServiceCase:
     joined: Joined = field(repr=False)
     settings: Settings = field(repr=False)
 
-    def finding(
-        self, rule: Rule, path: Path, message: str, *, remedy: str, severity: Severity | None = None
-    ) -> Finding:
-        """A finding about this Service."""
-        return Finding(
-            rule=rule,
-            severity=severity or rule.severity,
-            source=self.source,
-            path=path,
-            message=message,
-            remedy=remedy,
-        )
-
 
 def local_policy(case: Case) -> Iterator[Finding]:
     """ZD501."""
@@ -168,7 +155,7 @@ def local_policy(case: Case) -> Iterator[Finding]:
                 continue
             is_certain = needed.is_said or waited < 5
             wait_s = int(needed.value)
-            found = case.finding(
+            found = case.source.finding(
                 ZD501,
                 container.pre_stop.seconds_path or container.path,
                 f"Service {service.name} has externalTrafficPolicy Local: its load balancer needs {needed.value:g} "
@@ -208,7 +195,7 @@ def publish_not_ready(case: ServiceCase) -> Iterator[Finding]:
         return
     path: Path = ("spec", "publishNotReadyAddresses")
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD502,
             path,
             f"Service {case.source.name} sends to every pod that has an address: to one that starts, fails its "
@@ -266,7 +253,7 @@ def deregistration(case: Case) -> Iterator[Finding]:
         if found and drain_s > case.grace_s - waited:
             needed_s = int(waited + drain_s)
             yield with_fix(
-                case.finding(
+                case.source.finding(
                     ZD504,
                     ("spec", "template", "spec", "terminationGracePeriodSeconds"),
                     f"{one.title} lets requests under way go on for {drain_s} s, but {case.grace_said} less "
@@ -302,7 +289,7 @@ def keep_alive(case: Case) -> Iterator[Finding]:
             said_s = 0.0 if found is None else float(found[1]) / (1000 if found[2] or float(found[1]) >= 1000 else 1)
             if found is not None and 0 < said_s < idle_s:
                 yield with_fix(
-                    case.finding(
+                    case.source.finding(
                         ZD505,
                         container.path,
                         f"container {container.name} closes idle connections after {said_s:g} s "
@@ -329,7 +316,7 @@ def two_apps(case: ServiceCase) -> Iterator[Finding]:
         return
     names = " and ".join(one.name for one in behind[:3]) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
     yield with_fix(
-        case.finding(
+        case.source.finding(
             ZD506,
             ("spec", "selector"),
             f"Service {case.source.name} selects the pods of {len(behind)} Deployments ({names}): each answers a "
@@ -351,7 +338,7 @@ def headless(case: Case) -> Iterator[Finding]:
         needed_s = 5 + case.settings.number("dnsCacheSeconds")
         waited = max((one.pre_stop.slept_s or 0.0 for one in case.containers), default=0.0)
         if waited < needed_s:
-            yield case.finding(
+            yield case.source.finding(
                 ZD509,
                 ("metadata", "name"),
                 f"clients of headless Service {service.name} may keep a pod's address for {needed_s:g} s (DNS TTL 5 "
@@ -371,7 +358,7 @@ def pinned_address(case: Case) -> Iterator[Finding]:
         for at, row in enumerate(rows(container.raw, "env")):
             for address in _ADDRESS.findall(text(row, "value")):
                 if address in known:
-                    yield case.finding(
+                    yield case.source.finding(
                         ZD510,
                         (*container.path, "env", at, "value"),
                         f"{text(row, 'name')} of container {container.name} has the address {address} of Service "
@@ -380,7 +367,7 @@ def pinned_address(case: Case) -> Iterator[Finding]:
                     )
     for at, row in enumerate(rows(case.pod, "hostAliases")):
         if text(row, "ip") in known:
-            yield case.finding(
+            yield case.source.finding(
                 ZD510,
                 ("spec", "template", "spec", "hostAliases", at),
                 f"hostAliases of {case.source.title} pins the address of Service {known[text(row, 'ip')]}",
@@ -396,7 +383,7 @@ def route_weights(case: ServiceCase) -> Iterator[Finding]:
         path: Path = ("spec", "rules", at, "backendRefs")
         if backends and sum(weights) == 0:
             yield with_fix(
-                case.finding(
+                case.source.finding(
                     ZD508,
                     path,
                     f"all {len(backends)} weights of this rule are 0: every request is answered with 500",
@@ -408,7 +395,7 @@ def route_weights(case: ServiceCase) -> Iterator[Finding]:
         for index, (one, weight) in enumerate(zip(backends, weights, strict=True)):
             if weight > 0 and (lacks := _lacks_pods(case, one)):
                 yield with_fix(
-                    case.finding(
+                    case.source.finding(
                         ZD508,
                         (*path, index),
                         f"{weight} of {sum(weights)} requests go to Service {text(one, 'name')}, {lacks}: they are "
