@@ -39,6 +39,7 @@ class CauseKind(StrEnum):
     KEEP_ALIVE_RACE = "keep-alive-race"
     OVERLOAD = "overload"
     WRONG_ANSWER = "wrong-answer"
+    LOOKUP_FAILED = "lookup-failed"
     OWN_FAULT = "own-fault"
     UNKNOWN = "unknown"
 
@@ -96,6 +97,8 @@ def explain(record: Record, timeline: Timeline) -> Cause:
             return Cause(kind=CauseKind.OWN_FAULT)
         case Outcome.NEVER_SENT:
             return Cause(kind=CauseKind.OVERLOAD)
+        case Outcome.LOOKUP_FAILED:
+            return Cause(kind=CauseKind.LOOKUP_FAILED)
         case _:
             pass
     flow = timeline.flow_of(record)
@@ -177,7 +180,9 @@ def _judge(record: Record, story: PodStory) -> _Finding | None:
             return _address_gone(record, story) or _overload(record, story)
         case Outcome.RESET_BEFORE_ANSWER | Outcome.EMPTY_ANSWER | Outcome.RESET_IN_ANSWER | Outcome.SHORT_ANSWER:
             return _cut(record, story)
-        case Outcome.OK | Outcome.OWN_FAULT | Outcome.NEVER_SENT:
+        case Outcome.STREAM_REFUSED | Outcome.STREAM_RESET | Outcome.STREAM_ENDED:
+            return _cut(record, story)
+        case Outcome.OK | Outcome.OWN_FAULT | Outcome.NEVER_SENT | Outcome.LOOKUP_FAILED:
             return None
 
 
