@@ -25,8 +25,8 @@ from segue.load.plan import Plan, Shot, shots
 from segue.load.record import Record, Row
 
 READ_BYTES = 65536
-EVENTS_MAX = 32  # answers looked at before what is due is fired: at 15 us each, half a millisecond
-BURST_MAX = 64  # shots fired before answers are looked at again: catching up must not look like a slow service
+EVENTS_MAX = 64  # answers looked at before what is due is fired: at 10 us each, two thirds of a millisecond
+BURST_MAX = 16  # shots fired before answers are looked at again: catching up must not look like a slow service
 LINGER_S = 1.0  # how long a complete connection waits for the server's FIN, so that TIME_WAIT stays with the server
 TICK_S = 0.05
 KNOWN_MAX = 256  # answers kept to be looked up
