@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import tempfile
 from collections.abc import Callable
@@ -85,6 +86,7 @@ def load(  # noqa: PLR0913 - one parameter per option
         slow=slow,
         slow_path=checked_path(slow_path),
         timeout_s=seconds_from(timeout, "--timeout"),
+        run=f"load-{secrets.token_hex(4)}",
     )
     if records:
         check_writable(records, "--records")
