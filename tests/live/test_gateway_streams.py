@@ -29,7 +29,7 @@ IMAGES = """
 images:
   - image: talk:*
     command: ["{python}", "%s", "10002"]
-    env: {VERSION: "{tag}"}
+    env: {VERSION: "{tag}", POD_IP: "0.0.0.0"}
 """
 TALK = """
 apiVersion: apps/v1

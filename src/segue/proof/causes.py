@@ -240,8 +240,8 @@ def _closed_unseen(story: PodStory, span: Span, at_s: float) -> _Finding | None:
     )
     if term is None:
         return None
-    liveness = _liveness(story, span.begin.at_s, at_s)
-    kind = CauseKind.LISTENER_CLOSED_FIRST if liveness is None else CauseKind.LIVENESS_KILL
+    living = _liveness(story, span.begin.at_s, at_s) is None and _deleted(story, term)
+    kind = CauseKind.LISTENER_CLOSED_FIRST if living else CauseKind.LIVENESS_KILL
     evidence = (*_prelude(story, at_s), term, story.rule_over(term.at_s))
     return _Finding(kind=kind, distance_s=abs(at_s - term.at_s), evidence=evidence)
 
@@ -298,7 +298,14 @@ def _cut(record: Record, story: PodStory) -> _Finding | None:
         return _Finding(kind=CauseKind.KEEP_ALIVE_RACE, distance_s=_FAR_S, evidence=(term,))
     span = _closing(record, story)
     if span is not None:
-        return _closed(story, span, record.done_s, CauseKind.QUEUE_RESET)
+        # A closing listener resets; who closes in order had read the request, and ended although nobody told of it.
+        reset = record.outcome in (Outcome.RESET_BEFORE_ANSWER, Outcome.RESET_IN_ANSWER)
+        orderly = CauseKind.QUEUE_RESET if reset else CauseKind.ENDED_WITH_WORK
+        return _closed(story, span, record.done_s, orderly)
+    term = story.first(What.SIGTERM_SENT, record.opened_s - SLACK_S, record.done_s + SLACK_S)
+    if term is not None and record.outcome is Outcome.RESET_BEFORE_ANSWER:  # as its listener would, had it been seen
+        evidence = (*_prelude(story, term.at_s), term)
+        return _Finding(kind=CauseKind.QUEUE_RESET, distance_s=abs(record.done_s - term.at_s), evidence=evidence)
     gone = story.first(What.SANDBOX_REMOVED, begin_s - SLACK_S, record.done_s + SLACK_S)
     if gone is not None:
         return _Finding(kind=CauseKind.ADDRESS_GONE, distance_s=record.done_s - gone.at_s, evidence=(gone,))
@@ -349,6 +356,8 @@ def _end_of_listener(story: PodStory, span: Span) -> CauseKind:
         if killed is not None:
             return CauseKind.KILLED
         deleted = story.last(What.POD_DELETION_SET, closed_s + SLACK_S, begun_s)
+        if term is not None and not _deleted(story, span.end):
+            return CauseKind.LIVENESS_KILL
         return CauseKind.ENDED_WITH_WORK if term or deleted else CauseKind.UNKNOWN
     kind = _end_of_run(story, exited.at_s)
     killed = story.last(What.SIGKILL_SENT, exited.at_s + SLACK_S, begun_s)
@@ -371,7 +380,7 @@ def _end_of_run(story: PodStory, exited_s: float) -> CauseKind:
     if story.last(What.SIGTERM_SENT, exited_s + SLACK_S, begun_s) is not None:
         # The node sends one for a deletion or for a probe that failed; nothing told of the former.
         return CauseKind.ENDED_WITH_WORK if _deleted(story, exited) else CauseKind.LIVENESS_KILL
-    if story.last(What.POD_DELETION_SET, exited_s + SLACK_S, begun_s) is not None and exited.data.get("exit_code") != 1:
+    if exited.data.get("exit_code") in (0, 143) and _deleted(story, exited):  # nobody told of the SIGTERM it obeyed
         return CauseKind.ENDED_WITH_WORK
     return CauseKind.CRASHED
 
@@ -380,6 +389,10 @@ def _deleted(story: PodStory, end: Happening) -> bool:
     """Whether its pod was on its way out when it ended: told, or seen by what follows of a deletion."""
     if any(story.last(what) is not None for what in (What.POD_DELETION_SET, What.POD_REMOVED, What.SANDBOX_REMOVED)):
         return True
+    if story.last(What.POD_CREATED) is None and story.last(What.ENDPOINT_ADDED) is None:
+        return True  # the API told nothing of this pod: that it is silent about a deletion says nothing
+    if story.last(What.CONTAINER_EXITED) is None and story.last(What.RULE_REMOVED) is not None:
+        return True  # what is only restarted keeps its rule until its exit is seen
     # An endpoint leaves before the end of a pod that is deleted, and after that of one that is only restarted.
     left = story.last(What.ENDPOINT_REMOVED, end.at_s - 2 * SLACK_S)
     return left is not None and story.first(What.ENDPOINT_ADDED, left.at_s) is None

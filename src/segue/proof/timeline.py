@@ -112,6 +112,13 @@ def _listeners(rows: list[Happening]) -> list[Span]:
     """Listening times; the end of the container ends them where nobody saw the listener itself go."""
     seen = _spans(_opened_too(rows), What.LISTENER_OPENED, What.LISTENER_CLOSED, "port")
     exits = [row for row in rows if row.what in (What.CONTAINER_EXITED, What.SANDBOX_REMOVED)]
+    started: set[str] = set()
+    for row in rows:  # a container that starts again had ended, told or not
+        if row.what is What.CONTAINER_STARTED:
+            name = str(row.data.get("container", ""))
+            exits += [row] if name in started else []
+            started.add(name)
+    exits.sort(key=lambda row: row.at_s)
     closed: list[Span] = []
     for span in seen:
         cut = next((row for row in exits if span.begin.at_s < row.at_s < span.end_s), None)
