@@ -1,4 +1,4 @@
-"""Streams through a Gateway while a canary moves it from one version to the next: WebSockets and gRPC streams are held."""
+"""Streams through a Gateway while a canary moves it to the next version: WebSockets and gRPC streams are held."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def report(process: subprocess.Popen[str]) -> Obj:
     ("scheme", "path", "protocol", "kind"),
     [("ws", "/echo", "", "HTTPRoute"), ("grpc-stream", "/pkg.Svc/Stream", H2C, "HTTPRoute")],
 )
-def test_a_canary_holds_fifty_streams(  # noqa: PLR0917 - pytest's own way
+def test_a_canary_holds_fifty_streams(
     talking: Cluster, by: str, scheme: str, path: str, protocol: str, kind: str
 ) -> None:
     cluster = talking
@@ -102,14 +102,14 @@ def test_a_canary_holds_fifty_streams(  # noqa: PLR0917 - pytest's own way
     wait_accepted(cluster)
     url = f"{scheme}://{cluster.running.node_ip}:{PORT}{path}"
     beside = f"{'http' if scheme == 'ws' else 'h2c'}://{cluster.running.node_ip}:{PORT}/any"
-    streams = load(cluster, url, "--rate", "200", "--for", "45s")
-    fresh = load(cluster, beside, "--rate", "200", "--for", "45s")
+    streams = load(cluster, url, "--rate", "200", "--for", "30s")
+    fresh = load(cluster, beside, "--rate", "200", "--for", "30s")
     argv = ("release", "web", "--image", "talk=v2", "--strategy", "canary", "--route", "httproute/web")
-    done = cluster.run("segue", *argv, "--steps", "40,100", "--margin", "15", limit_s=60)
+    done = cluster.run("segue", *argv, "--steps", "40,100", "--margin", "15", limit_s=110)
     told, other = report(streams), report(fresh)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert other["lost"] == 0, other["outcomes"]
     assert set(other["versions"]) == {"v1", "v2"}
-    assert told["lost"] == 0, told["outcomes"]
+    assert told["lost"] == 0, (told["outcomes"], told["errnos"], done.stdout[-2000:])
     assert told["sessions"] == {"held": STREAMS, "cut": 0}

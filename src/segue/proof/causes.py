@@ -300,8 +300,8 @@ def _cut(record: Record, story: PodStory) -> _Finding | None:
     if span is not None:
         # A closing listener resets; who closes in order had read the request, and ended although nobody told of it.
         reset = record.outcome in (Outcome.RESET_BEFORE_ANSWER, Outcome.RESET_IN_ANSWER)
-        orderly = CauseKind.QUEUE_RESET if reset else CauseKind.ENDED_WITH_WORK
-        return _closed(story, span, record.done_s, orderly)
+        kind = CauseKind.QUEUE_RESET if reset else CauseKind.ENDED_WITH_WORK
+        return _closed(story, span, record.done_s, kind)
     term = story.first(What.SIGTERM_SENT, record.opened_s - SLACK_S, record.done_s + SLACK_S)
     if term is not None and record.outcome is Outcome.RESET_BEFORE_ANSWER:  # as its listener would, had it been seen
         evidence = (*_prelude(story, term.at_s), term)

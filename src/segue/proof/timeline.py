@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from segue.load.record import Record
 from segue.model.timeline import Happening, What
 
-# Two measurements of one moment differ by scheduling, and by the clocks of two machines: 50 ms is what NTP keeps easily.
+# Two measurements of one moment differ by scheduling, and by the clocks of two machines: NTP keeps 50 ms easily.
 SLACK_S = 0.06
 # The data plane tells of a connection after the fact.
 FLOW_LAG_S = 1.0

@@ -1,7 +1,7 @@
 """Causes in a blind mixture: two faults at once, clocks 50 ms apart, 5 % of all happenings lost, on held-out times.
 
-The rules were tuned on `TRAIN` alone. What is short of 99 % is short because an exit that nobody told of leaves a crash and a
-kill from outside alike: `unknown` is the right answer there.
+The rules were tuned on `TRAIN` alone. What is short of 99 % is short because an exit that nobody told of leaves a crash
+and a kill from outside alike: `unknown` is the right answer there.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class WebSocket:
             failure = protocol.handshake_exc
             status = failure.response.status_code if isinstance(failure, InvalidStatus) else 0
             outcome = Outcome.BAD_STATUS if status >= 400 else Outcome.BAD_ANSWER
-            heard.append(Heard(key=SESSION, outcome=outcome, status=status, version=self._version))
+            error = "" if status else type(failure).__name__
+            heard.append(Heard(key=SESSION, outcome=outcome, status=status, version=self._version, error=error))
         return heard
 
     def _frame(self, frame: Frame) -> list[Heard]:
