@@ -19,6 +19,7 @@ from segue.model.errors import Lost, UsageError
 from segue.model.objects import Obj, rfc3339_micro
 
 SCHEMES = tuple(scheme.value for scheme in Scheme)
+STARVED = 0.02  # of its time: beyond this a load that is late waited for a processor
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -188,7 +189,10 @@ def print_summary(summary: Obj) -> None:
             "they count as not sent"
         )
     if summary["late"]:
+        waited_s = summary["waitedForCpuS"]
+        starved = waited_s > STARVED * summary["tookS"]
+        why = f"other processes had the processor for {waited_s:g} s" if starved else "too much for one core of it"
         note(
-            f"warning: {summary['late']:,} requests left late (up to {summary['latenessMaxMs']:g} ms): "
-            "too much for this machine"
+            f"warning: {summary['late']:,} requests left late (up to {summary['latenessMaxMs']:g} ms) by this machine's "
+            f"own doing: {why}"
         )
