@@ -74,7 +74,11 @@ def measured(amount: Amount, api: int, binary: Path, *, autopath: bool) -> Obj:
     """One start: heap, RSS, peak in MB."""
     with tempfile.TemporaryDirectory() as folder:
         ports = dict(zip(("dns", "health", "ready", "metrics", "pprof"), _free_ports(5), strict=True))
-        how = {"pods": "verified", "autopath": "autopath @kubernetes"} if autopath else {"pods": "insecure", "autopath": ""}
+        how = (
+            {"pods": "verified", "autopath": "autopath @kubernetes"}
+            if autopath
+            else {"pods": "insecure", "autopath": ""}
+        )
         file = Path(folder) / "Corefile"
         file.write_text(_COREFILE.format(api=api, **ports, **how))
         with (Path(folder) / "log").open("wb") as log:
@@ -119,7 +123,10 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _get(port: int, path: str) -> str | None:
-    with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(f"http://{HOME}:{port}{path}", timeout=60) as told:
+    with (
+        suppress(OSError, urllib.error.URLError),
+        urllib.request.urlopen(f"http://{HOME}:{port}{path}", timeout=60) as told,
+    ):
         return str(told.read().decode())
     return None
 

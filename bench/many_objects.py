@@ -201,7 +201,9 @@ def _serve(way: socket.socket, bodies: Mapping[str, Path]) -> None:
             path, _, query = target.partition("?")
             if path not in bodies or "watch=true" not in query or "sendInitialEvents=true" not in query:
                 body = b'{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}'
-                head = f"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                head = (
+                    f"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                )
                 way.sendall(head.encode() + body)
                 continue
             kind = "application/vnd.kubernetes.protobuf;stream=watch"

@@ -12,6 +12,7 @@ from segue.cli.connection import Context, Kubeconfig, Lines, Namespace, OutputOp
 from segue.cli.output import Output, emit, say, table
 from segue.dns.corechecks import AUTOPATH, judged, repaired
 from segue.dns.corefile import parsed, written
+from segue.dns.memory import CACHE_MB
 from segue.dns.sizing import sized
 from segue.drive.flow import Flow
 from segue.drive.names import DNS_CONFIG, DNS_NAMESPACE, Corefile, read_corefile
@@ -37,8 +38,8 @@ def plan(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Judge a Corefile, repair what needs no answer of yours, and say how much memory and how many replicas it takes.
 
-    Memory is told by the published formulas and by a fit of the table behind them; both are of CoreDNS 1.2.5, so leave
-    room. Nothing is changed: what to apply is printed.
+    Memory is told by the published formulas, by a fit of the table behind them (both are of CoreDNS 1.2.5), and by a
+    law that was measured on a current one, with its interval. Nothing is changed: what to apply is printed.
 
     Examples
     --------
@@ -103,6 +104,10 @@ def _show_size(size: Obj) -> None:
         f"memory for {objects}, {how}: {size['memory_mb_published']} MB published, {size['memory_mb_fitted']} MB fitted"
         f" ({other}: {size['memory_mb_other']} MB)"
     )
+    law = size["memory_law"]
+    steady, peak = (f"{law[one]['mb']} MB ({law[one]['from_mb']} to {law[one]['to_mb']})" for one in ("rss", "peak"))
+    say(f"measured on {law['measured_on']}: steady {steady}, while it starts {peak}, and {CACHE_MB:g} MB of cache")
+    say(f"so resources.requests.memory: {size['memory_request_mb']}M, limits.memory: {size['memory_limit_mb']}M")
     if size["queries_per_s"]:
         needed = f"{size['cores']} cores, {size['replicas']} replicas of one core, one to spare"
         say(f"{size['queries_per_s']:g} queries/s: {needed}")
