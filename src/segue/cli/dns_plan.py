@@ -50,7 +50,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     """
     if queries < 0 or (pods or 0) < 0 or (services or 0) < 0:
         raise UsageError("--queries, --pods and --services must not be negative")
-    found = Corefile(text=_text(file) if file else "", pods=pods or 0, services=services or 0)
+    found = Corefile(text=text_of(file) if file else "", pods=pods or 0, services=services or 0)
     if not file or (pods is None or services is None):
 
         def read(client: KubeClient) -> Flow[Corefile]:
@@ -85,7 +85,8 @@ def plan(  # noqa: PLR0913 - one parameter per option
     return 0
 
 
-def _text(file: str) -> str:
+def text_of(file: str) -> str:
+    """What a file holds, or standard input."""
     try:
         return sys.stdin.read() if file in ("-", "/dev/stdin") else Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:

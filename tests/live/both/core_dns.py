@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from segue.model.objects import Obj
 from testbed.building import folder_of, is_built, programs
 from testbed.dns import coredns_image
 from testbed.versions import DEFAULT, release
+from tests import dns_asking
 from tests.live.both import lookup_load
 from tests.live.both.world import Place
 from tests.waiting import wait_until
@@ -119,9 +120,21 @@ def core_dns(place: Place, corefile: str = PLAIN) -> Iterator[str]:
         place.kubectl("apply", "-f", "-", stdin=text)
         place.wait_ready_pods(2, f"app={NAME}", limit_s=60.0)
         wait_until(lambda: len(place.endpoints(NAME)) == 2, what="both to be endpoints")
-        yield place.cluster_ip(NAME)
+        ip = place.cluster_ip(NAME)
+        wait_until(lambda: answers(place, ip), what="the Service to lead to them")
+        yield ip
     finally:
         place.kubectl("delete", "--ignore-not-found", *rights)
+
+
+def answers(place: Place, ip: str) -> bool:
+    """Whether a name of the cluster is found there."""
+    with place.datagram(ip, 53) as way:
+        way.settimeout(1)
+        with suppress(OSError):
+            way.send(dns_asking.packet("kubernetes.default.svc.cluster.local", "A"))
+            return bool(dns_asking.said(way.recv(4096)).answers)
+        return False
 
 
 class Load:
@@ -138,3 +151,9 @@ class Load:
         text, _ = self._process.communicate(timeout=self._limit_s)
         found: Obj = json.loads(text)
         return found
+
+
+def config_of(place: Place) -> str:
+    """The ConfigMap that its Deployment reads now."""
+    spec = place.get("deployments", NAME)["spec"]["template"]["spec"]
+    return str(spec["volumes"][0]["configMap"]["name"])
