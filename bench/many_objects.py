@@ -167,12 +167,19 @@ def _event(what: str, version: str, kind: str, fields: list[Field]) -> bytes:
 @contextmanager
 def serving(amount: Amount) -> Iterator[int]:
     """The port of an API server with so much; every watch begins with all of it."""
+    with serving_these({kind: _objects(kind, amount) for _, kind in _PATHS.values()}) as port:
+        yield port
+
+
+@contextmanager
+def serving_these(objects: Mapping[str, Iterable[list[Field]]]) -> Iterator[int]:
+    """The same with the objects of each kind as they are given."""
     with tempfile.TemporaryDirectory() as folder, socket.create_server((HOME, 0), backlog=64) as listener:
         bodies = {path: Path(folder) / kind for path, (_, kind) in _PATHS.items()}
         for path, (version, kind) in _PATHS.items():
             end: list[Field] = [(6, "9000000"), *_pairs(12, {"k8s.io/initial-events-end": "true"})]
             with bodies[path].open("wb") as file:
-                for fields in _objects(kind, amount):
+                for fields in objects.get(kind, ()):
                     file.write(_event("ADDED", version, kind, fields))
                 file.write(_event("BOOKMARK", version, kind, [(1, end)]))
         threading.Thread(target=_accept, args=(listener, bodies), daemon=True).start()
@@ -180,6 +187,24 @@ def serving(amount: Amount) -> Iterator[int]:
             yield int(listener.getsockname()[1])
         finally:
             listener.shutdown(socket.SHUT_RDWR)
+
+
+def namespace(name: str) -> list[Field]:
+    """One of this name."""
+    return [(1, _meta(name, "", 1))]
+
+
+def service(name: str, of: str, ips: tuple[str, ...]) -> list[Field]:
+    """One with these addresses, in the namespace `of`."""
+    port: list[Field] = [(1, "http"), (2, "TCP"), (3, 80), (4, [(1, 0), (2, _PORT), (3, "")])]
+    families: list[Field] = [(19, "IPv6" if ":" in ip else "IPv4") for ip in ips]
+    addresses: list[Field] = [(18, ip) for ip in ips]
+    return [(1, _meta(name, of, 1)), (2, [(1, port), (3, ips[0]), (4, "ClusterIP"), *addresses, *families]), (3, [])]
+
+
+def pod(name: str, of: str, ip: str) -> list[Field]:
+    """A running one at this address."""
+    return [(1, _meta(name, of, 1)), (2, []), (3, [(1, "Running"), (6, ip), (12, [(1, ip)])])]
 
 
 def _accept(listener: socket.socket, bodies: Mapping[str, Path]) -> None:

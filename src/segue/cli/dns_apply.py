@@ -19,6 +19,8 @@ from segue.dns.sizing import limit_mb
 from segue.drive.command import release as release_flow
 from segue.drive.core_dns import read_core_dns
 from segue.drive.flow import Flow
+from segue.drive.keeping_flows import keep_flows
+from segue.drive.lanes import all_of
 from segue.drive.loop import Outcome
 from segue.drive.names import DNS_CONFIG, DNS_NAMESPACE
 from segue.drive.side_by_side import prepare_either as prepare
@@ -85,7 +87,7 @@ def apply(  # noqa: PLR0913 - one parameter per option
         preparation = yield from prepare(wanted, namespace, driving)
         for warning in (said for one in preparation.deployments if one.plan for said in one.plan.warnings):
             note(f"warning: {warning}")
-        return (yield from release_flow(preparation, driving))
+        return (yield from _with_flows(release_flow(preparation, driving), namespace, running.template))
 
     asked: Obj = {"command": "dns-apply", "deployment": deployment, "files": [file] if file else []}
     words = " ".join(["segue dns apply", *([file] if file else []), f"-n {namespace}", f"--deployment {deployment}"])
@@ -95,3 +97,22 @@ def apply(  # noqa: PLR0913 - one parameter per option
         again=words,
         options=Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output),
     )
+
+
+def _with_flows(release: Flow[tuple[Outcome, ...]], namespace: str, template: Obj) -> Flow[tuple[Outcome, ...]]:
+    """A release beside which the UDP flows of the old pods are kept."""
+    ended: list[bool] = []
+
+    def released() -> Flow[tuple[Outcome, ...] | None]:
+        try:
+            return (yield from release)
+        finally:
+            ended.append(True)
+
+    def kept() -> Flow[tuple[Outcome, ...] | None]:
+        yield from keep_flows(namespace, template, lambda: bool(ended))
+        return None
+
+    (outcomes,) = yield from all_of({"release": released(), "flows": kept()})
+    assert outcomes is not None
+    return outcomes

@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 
-AGAIN_S, GIVE_UP_S, SLOW_MS = 5.0, 10.0, 100.0
+AGAIN_S, GIVE_UP_S, SLOW_MS = 5.0, 10.0, 900.0
 TYPES = (1, 28)
 
 

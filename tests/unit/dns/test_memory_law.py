@@ -6,7 +6,7 @@ import json
 import statistics
 
 import pytest
-from tools.make_dns_memory import SOURCE, TARGET, error, page
+from tools.make_dns_figures import SOURCE, TARGET, error, page
 
 from segue.dns.memory import LAWS, Point, fitted
 from segue.model.objects import Obj
@@ -32,4 +32,4 @@ def test_the_law_holds_where_it_was_not_fitted(what: str, most: float) -> None:
 
 
 def test_the_page_says_what_was_measured() -> None:
-    assert TARGET.read_text() == page(), "python tools/make_dns_memory.py"
+    assert TARGET.read_text() == page(), "python tools/make_dns_figures.py"

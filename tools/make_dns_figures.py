@@ -1,6 +1,6 @@
-"""Generate docs/reference/coredns-memory.md from bench/coredns-memory.json; a test holds the page equal to it.
+"""Generate docs/reference/coredns-memory.md and dns-steps.md from what bench/ keeps; a test holds them equal to it.
 
-Usage: python tools/make_dns_memory.py
+Usage: python tools/make_dns_figures.py
 """
 
 from __future__ import annotations
@@ -15,9 +15,25 @@ from segue.dns.sizing import PUBLISHED
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "bench" / "coredns-memory.json"
 TARGET = ROOT / "docs" / "reference" / "coredns-memory.md"
+STEPS_SOURCE = ROOT / "bench" / "dns-steps.json"
+STEPS_TARGET = ROOT / "docs" / "reference" / "dns-steps.md"
+STEPS_HEAD = """# 20 ms of DNS, step by step
+
+<!-- made by tools/make_dns_figures.py from bench/dns-steps.json -->
+
+`python -m bench.dns_steps OUT.json`: an example service asks `api.example.com` over a new connection, {rate} times a
+second for 5 s per step. It runs in namespaces of its own with a real CoreDNS ({version}), and {round:g} ms lie between the
+two, so that the four rounds of the search list cost 20 ms; a name outside costs CoreDNS 10 ms more, unless it is in its
+cache. The programs ran with real-time priority, so that what else the machine did is not in the figures.
+
+Queries were captured, and are those that `segue dns explain` predicts, in every step. `lookup` is getaddrinfo (glibc),
+`request` the lookup, the connection and the answer; the bar is the median lookup.
+
+"""
+_BAR_MS, _BAR_WIDTH = 35.0, 35
 HEAD = """# How much memory CoreDNS takes
 
-<!-- made by tools/make_dns_memory.py from bench/coredns-memory.json -->
+<!-- made by tools/make_dns_figures.py from bench/coredns-memory.json -->
 
 `python -m bench.coredns_memory OUT.json` starts a real CoreDNS ({version}) {starts} times per row, against an API
 server of synthetic Services, EndpointSlices (one per Service) and Pods as large as those of a real cluster, in the
@@ -70,6 +86,28 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def steps_page() -> str:
+    """The page of the steps."""
+    told = json.loads(STEPS_SOURCE.read_text())
+    heads = ["step", "queries", "predicted", "lookup p50 ms", "p99", "p99.9", "request p50 ms", "p99", "share of DNS"]
+    lines = [STEPS_HEAD.format(rate=told["rate"], version=told["coredns"], round=told["round_ms"])]
+    lines += [f"| {' | '.join(heads)} |\n", f"|{'---|' * len(heads)}\n"]
+    for row in told["steps"]:
+        took, whole = row["lookup_ms"], row["request_ms"]
+        cells = [row["step"], f"{row['queries']:g}", str(row["predicted"])]
+        cells += [f"{took[key]:.2f}" for key in ("p50", "p99", "p99.9")] + [
+            f"{whole[key]:.2f}" for key in ("p50", "p99")
+        ]
+        lines.append(f"| {' | '.join(cells)} | {row['dns_share']:.0%} |\n")
+    width = max(len(row["step"]) for row in told["steps"])
+    bars = (
+        f"{row['step']:<{width}}  {'#' * max(1, round(row['lookup_ms']['p50'] / _BAR_MS * _BAR_WIDTH))}"
+        f" {row['lookup_ms']['p50']:.2f} ms\n"
+        for row in told["steps"]
+    )
+    return "".join([*lines, "\n```text\n", *bars, "```\n"])
+
+
 def error(row: dict[str, object], what: str) -> float:
     """The law's, as a share of what was measured."""
     law = LAWS[what, bool(row["autopath"])]
@@ -81,3 +119,4 @@ def error(row: dict[str, object], what: str) -> float:
 
 if __name__ == "__main__":
     TARGET.write_text(page())
+    STEPS_TARGET.write_text(steps_page())
