@@ -84,7 +84,7 @@ class Step:
 STEPS = (
     Step(label="no cache in CoreDNS", server="127.0.0.14"),
     Step(label="as it is: CoreDNS with its cache", server="127.0.0.12"),
-    Step(label="two more replicas", server="127.0.0.13"),
+    Step(label="twice the replicas", server="127.0.0.13"),
     Step(label="ndots:1", server="127.0.0.12", ndots="1"),
     Step(label="trailing dot", server="127.0.0.12", name=f"{NAME}."),
     Step(label="autopath", server="127.0.0.15", autopath=True),

@@ -22,9 +22,9 @@ STEPS_HEAD = """# 20 ms of DNS, step by step
 <!-- made by tools/make_dns_figures.py from bench/dns-steps.json -->
 
 `python -m bench.dns_steps OUT.json`: an example service asks `api.example.com` over a new connection, {rate} times a
-second for 5 s per step. It runs in namespaces of its own with a real CoreDNS ({version}), and {round:g} ms lie between the
-two, so that the four rounds of the search list cost 20 ms; a name outside costs CoreDNS 10 ms more, unless it is in its
-cache. The programs ran with real-time priority, so that what else the machine did is not in the figures.
+second for 5 s per step. It runs in namespaces of its own with a real CoreDNS ({version}), and {round:g} ms lie between
+the two, so that the four rounds of the search list cost 20 ms; a name outside costs CoreDNS 10 ms more, unless it is in
+its cache. The programs ran with real-time priority, so that what else the machine did is not in the figures.
 
 Queries were captured, and are those that `segue dns explain` predicts, in every step. `lookup` is getaddrinfo (glibc),
 `request` the lookup, the connection and the answer; the bar is the median lookup.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from cyclopts import Parameter
 
 from segue.cli.connection import Context, Kubeconfig, Lines, Namespace, OutputOption
@@ -13,6 +15,7 @@ from segue.cli.output import Output, emit, say, table
 from segue.dns.corechecks import AUTOPATH, judged, repaired
 from segue.dns.corefile import parsed, written
 from segue.dns.memory import CACHE_MB
+from segue.dns.proposals import Proposal, proposals
 from segue.dns.sizing import sized
 from segue.drive.flow import Flow
 from segue.drive.names import DNS_CONFIG, DNS_NAMESPACE, Corefile, read_corefile
@@ -31,6 +34,10 @@ def plan(  # noqa: PLR0913 - one parameter per option
     services: Annotated[int | None, Parameter(metavar="N", help="likewise")] = None,
     cluster_domain: Annotated[str, Parameter(metavar="DOMAIN", help="the cluster's domain")] = "cluster.local",
     manifest: Annotated[bool, Parameter(help="print the repaired ConfigMap, to be applied, and nothing else")] = False,
+    write: Annotated[
+        str, Parameter(metavar="DIR", help="write what goes with it there: autoscalers, alerts, a cache per node")
+    ] = "",
+    dns_ip: Annotated[str, Parameter(name="--dns-ip", metavar="IP", help="of the Service kube-dns")] = "10.96.0.10",
     namespace: Namespace = DNS_NAMESPACE,
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -47,6 +54,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     segue dns plan --queries 5000
     segue dns plan Corefile --pods 4000 --services 300 -o json
     segue dns plan --manifest | kubectl apply -f -
+    segue dns plan --write dns/            # autoscaler-by-cpu.yaml, alerts.yaml, node-local.yaml, ...
     """
     if queries < 0 or (pods or 0) < 0 or (services or 0) < 0:
         raise UsageError("--queries, --pods and --services must not be negative")
@@ -74,6 +82,9 @@ def plan(  # noqa: PLR0913 - one parameter per option
         return 0
     autopath = any(block.plugin(AUTOPATH) for block in mended)
     size = sized(pods=found.pods, services=found.services, queries_per_s=queries, autopath=autopath)
+    proposed = proposals(namespace=namespace, replicas=int(size["replicas"]), dns_ip=dns_ip, domain=cluster_domain)
+    if write:
+        _write(Path(write), proposed)
     if output is not Output.TABLE:
         emit({"findings": [one.as_obj() for one in findings], "size": size, "corefile": better}, output)
         return 0
@@ -82,7 +93,18 @@ def plan(  # noqa: PLR0913 - one parameter per option
         table(["LINE", "FOUND", "BY --manifest", "WHY"], rows)
     say(f"Corefile: {len(findings)} findings" if findings else "Corefile: nothing is off")
     _show_size(size)
+    if write:
+        table(["FILE", "GAINS"], [[f"{write.rstrip('/')}/{one.file}", one.gains] for one in proposed])
     return 0
+
+
+def _write(folder: Path, proposed: Sequence[Proposal]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in proposed:
+            (folder / one.file).write_text(yaml.safe_dump_all(one.objects, sort_keys=False))
+    except OSError as error:
+        raise UsageError(f"--write {folder}: cannot be written: {error.strerror}") from error
 
 
 def text_of(file: str) -> str:

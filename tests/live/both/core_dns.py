@@ -86,6 +86,7 @@ def _deployment() -> Obj:
         "image": IMAGE,
         "args": ["-conf", "/etc/coredns/Corefile"],
         "ports": [{"containerPort": 53, "protocol": kind, "name": f"dns-{kind.lower()}"} for kind in ("UDP", "TCP")],
+        "resources": {"limits": {"memory": "170Mi"}, "requests": {"cpu": "100m", "memory": "70Mi"}},
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}},
         "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "initialDelaySeconds": 60},
         "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],

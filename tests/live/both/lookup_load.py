@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
+import resource
 import select
 import socket
 import struct
@@ -54,6 +55,8 @@ class Lookup:
 
 
 def main(server: str, rate: float, for_s: float, names: list[str]) -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     poll = select.epoll()
     open_: dict[int, Lookup] = {}
     timers: list[tuple[float, int, Lookup]] = []
