@@ -91,6 +91,7 @@ def measured(amount: Amount, api: int, binary: Path, *, autopath: bool) -> Obj:
                 time.sleep(0.1)
             start_s = time.monotonic() - began_s
             peak = _status(process.pid, "VmHWM")
+            told = ""
             for _ in range(2):  # what the first one finds, the second one frees
                 told = _get(ports["pprof"], "/debug/pprof/heap?gc=1&debug=1") or ""
             heap = int(_found(r"^# HeapAlloc = (\d+)$", told)) / MB

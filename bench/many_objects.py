@@ -139,7 +139,8 @@ def _pod(service: int, pod: int) -> list[Field]:
 
 def _objects(kind: str, amount: Amount) -> Iterator[list[Field]]:
     if kind == "Namespace":
-        yield from ([(1, _meta(f"team-{at:02d}", "", at))] for at in range(NAMESPACES))
+        for at in range(NAMESPACES):
+            yield [(1, _meta(f"team-{at:02d}", "", at))]
     elif kind == "Service":
         yield from (_service(at) for at in range(amount.services))
     else:

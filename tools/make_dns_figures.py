@@ -114,7 +114,7 @@ def error(row: dict[str, object], what: str) -> float:
     measured = row[what]
     assert isinstance(measured, list)
     predicted = law.mb(services=int(str(row["services"])), pods=int(str(row["pods"])))
-    return predicted / statistics.median(measured) - 1
+    return predicted / float(statistics.median(measured)) - 1
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     segue dns plan --manifest | kubectl apply -f -
     segue dns plan --write dns/            # autoscaler-by-cpu.yaml, alerts.yaml, node-local.yaml, ...
     """
-    if queries < 0 or (pods or 0) < 0 or (services or 0) < 0:
+    if min(queries, pods or 0, services or 0) < 0:
         raise UsageError("--queries, --pods and --services must not be negative")
     found = Corefile(text=text_of(file) if file else "", pods=pods or 0, services=services or 0)
     if not file or (pods is None or services is None):
@@ -82,7 +82,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
         return 0
     autopath = any(block.plugin(AUTOPATH) for block in mended)
     size = sized(pods=found.pods, services=found.services, queries_per_s=queries, autopath=autopath)
-    proposed = proposals(namespace=namespace, replicas=int(size["replicas"]), dns_ip=dns_ip, domain=cluster_domain)
+    proposed = proposals(namespace=namespace, replicas=size["replicas"], dns_ip=dns_ip, domain=cluster_domain)
     if write:
         _write(Path(write), proposed)
     if output is not Output.TABLE:
@@ -93,9 +93,13 @@ def plan(  # noqa: PLR0913 - one parameter per option
         table(["LINE", "FOUND", "BY --manifest", "WHY"], rows)
     say(f"Corefile: {len(findings)} findings" if findings else "Corefile: nothing is off")
     _show_size(size)
-    if write:
-        table(["FILE", "GAINS"], [[f"{write.rstrip('/')}/{one.file}", one.gains] for one in proposed])
+    _show_written(write, proposed)
     return 0
+
+
+def _show_written(folder: str, proposed: Sequence[Proposal]) -> None:
+    if folder:
+        table(["FILE", "GAINS"], [[f"{folder.rstrip('/')}/{one.file}", one.gains] for one in proposed])
 
 
 def _write(folder: Path, proposed: Sequence[Proposal]) -> None:
