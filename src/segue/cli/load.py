@@ -99,15 +99,19 @@ def load(  # noqa: PLR0913 - one parameter per option
     with tempfile.TemporaryDirectory(prefix="segue-load-") as place:
         summary = fire(plan, records or Path(place) / "records.jsonl", prefix, _progress(output))
     if junit:
-        from segue.report.junit import junit as made  # noqa: PLC0415 - most loads write none
-        from segue.report.junit import suite_of_load  # noqa: PLC0415 - as above
-
-        write_whole(junit, made([suite_of_load(summary, url, rfc3339_micro(float(summary["startS"])))]).encode())
+        _write_junit(summary, url, junit)
     if output is not Output.TABLE:
         emit(summary, output)
     else:
         print_summary(summary)
     return Lost.exit_code if summary["lost"] else 0
+
+
+def _write_junit(summary: Obj, url: str, path: Path) -> None:
+    """The verdict for CI."""
+    from segue.report.junit import junit, suite_of_load  # noqa: PLC0415 - most loads write none
+
+    write_whole(path, junit([suite_of_load(summary, url, rfc3339_micro(float(summary["startS"])))]).encode())
 
 
 def checked_url(url: str) -> str:
@@ -193,6 +197,6 @@ def print_summary(summary: Obj) -> None:
         starved = waited_s > STARVED * summary["tookS"]
         why = f"other processes had the processor for {waited_s:g} s" if starved else "too much for one core of it"
         note(
-            f"warning: {summary['late']:,} requests left late (up to {summary['latenessMaxMs']:g} ms) by this machine's "
-            f"own doing: {why}"
+            f"warning: {summary['late']:,} requests left late (up to {summary['latenessMaxMs']:g} ms), "
+            f"which is this machine's own doing: {why}"
         )

@@ -137,7 +137,7 @@ class Session:
 
 
 def waited_for_cpu_s() -> float:
-    """How long this process has been ready to run while others had the processor; 0.0 where the kernel does not tell."""
+    """How long this process has been ready to run while others had the processor; 0.0 where nobody tells."""
     try:
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
