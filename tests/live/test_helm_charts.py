@@ -104,6 +104,7 @@ def test_as_a_post_renderer_segue_repairs_what_is_installed(helm: str, tmp_path:
     run("segue", "check", "--fail-on", "info", "-", home=tmp_path, stdin=repaired)
 
 
+@pytest.mark.timeout(900)  # the first time it is built
 def test_as_a_plugin_of_helm_4_segue_repairs_what_is_installed(tmp_path: Path) -> None:
     """There a post-renderer is a plugin; examples/helm/post-renderer is one."""
     helm = str(build_tool(HELM_4, _say) / "helm")

@@ -234,10 +234,9 @@ class Drilling:
             (row for row in self._reader.rows if row.what is not What.FLOW), service=self._service_name()
         )
         now_s = self._clock.now_s()
-        # A slow data plane has no rule yet for a Service that is new, and rules still for pods that are gone
-        routed = {story.pod for story in timeline.stories.values() if story.has_rule(now_s)}
-        if routed != {pod["metadata"]["name"] for pod in staying}:
-            return f"the data plane to send to {wanted} pods and no others ({len(routed)} so far)"
+        routed = sum(story.has_rule(now_s) for story in timeline.stories.values())
+        if timeline.has_rules and routed != wanted:
+            return f"the data plane to send to {wanted} pods ({routed} so far)"
         return ""
 
     async def _wait_ready(self, what: str, limit_s: float, wanted: int | None) -> None:
