@@ -6,6 +6,7 @@ Rule 2: nobody ever sees a traceback: what is wrong outside is said in one line,
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -256,4 +257,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else somebody decided already: nohup ignores SIGHUP
             signal.signal(number, _end)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        gc.freeze()  # what is left ends with the process: to look for cycles in it took 45 ms of a `status` of 300
