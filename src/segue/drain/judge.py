@@ -25,6 +25,7 @@ from enum import StrEnum
 
 from segue.drain.arrivals import SAMPLES_FOR_A_RATE, Arrived, still_sending, without_probes
 from segue.drain.samples import Connection, Count, Sample, closed_key
+from segue.drain.stalls import Rhythm
 
 LOOK_BACK_S = 60.0
 TIME_WAIT_S = 60.0  # for so long Linux keeps what has ended (TCP_TIMEWAIT_LEN)
@@ -91,6 +92,7 @@ class Evidence:
     arrivals: int  # since the switch, probes left out
     peers: tuple[str, ...] = ()
     trouble: str = ""  # why there is no better source
+    stalled_s: float = 0.0  # of the silence, for how long nobody looked: it is not counted
     unseen_s: float = math.inf  # where nothing can be seen any more: for how long
 
     @property
@@ -109,6 +111,8 @@ class Evidence:
         text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
         if self.rate:
             text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"
+        if self.stalled_s >= 0.05:  # else it would read as none
+            text += f", and {self.stalled_s:.1f} s in which nobody looked do not count"
         return text + (f", {self._who()}" if self.live else "") + better
 
     def _who(self) -> str:
@@ -141,6 +145,7 @@ class Watch:
     receiver: Receiver
     began_s: float | None = None
     last: Sample | None = None
+    rhythm: Rhythm = field(default_factory=Rhythm)
     arrivals: deque[Arrived] = field(default_factory=deque)
     senders: dict[str, int] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)  # connections of a sender that ended here: all of them are seen
@@ -161,6 +166,7 @@ class Watch:
         if self.last is None or self.last.counts != "kernel" or count.passive_opens < self.last.passive_opens:
             self.nameless = True
             return
+        self.rhythm.look(count.at_s)
         if count.passive_opens > self.last.passive_opens:
             came = Arrived(at_s=max(count.at_s, count.read_s), count=count.passive_opens - self.last.passive_opens)
             self.arrivals.append(came)
@@ -179,6 +185,8 @@ class Watch:
             # Who came before came at a rate that the time since now says nothing about.
             self.senders, self.ends, self.ends_before = {}, {}, {}
             self.last = None
+            self.rhythm = Rhythm()
+        self.rhythm.look(sample.at_s)
         # Those that a count has taken in already for arrivals cannot be taken off what came since.
         others, self.counted = max(0, self._others(sample) - self.counted), 0
         seen = self._track(sample)
@@ -283,7 +291,9 @@ class Watch:
         arrived = without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
         # Silence is proved up to the last look, and no further: a source that stalls proves nothing meanwhile.
-        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s, self.opened_s))
+        from_s, to_s = max(last_s, since_s, self.began_s, self.opened_s), min(now_s, self.last.at_s)
+        stalled_s = self.rhythm.unwatched_s(from_s, to_s)
+        silent_s = max(0.0, to_s - from_s - stalled_s)
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, since_s, policy)
         if math.isinf(window_s) and since_s - self.began_s < siblings_s:
@@ -311,6 +321,7 @@ class Watch:
             live=count,
             rate=rate,
             arrivals=sum(one.count for one in arrived if one.at_s > since_s),
+            stalled_s=stalled_s,
             peers=(*self.last.peers, *(f"{connection.remote}:{connection.remote_port}" for connection in live)),
         )
 

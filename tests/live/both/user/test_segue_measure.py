@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.live, pytest.mark.full]
 
 STATEMENTS = {
     "segue measure": "How long each node goes on sending to a pod that left by its label, its readiness or its "
-    "deletion is measured from pods there; what was made for it is gone afterwards, also what a killed run left behind.",
+    "deletion is measured from pods there; what was made for it is gone afterwards, and what a killed run left.",
     "longest request": "The longest request of a workload is told while it is watched, also one without a byte.",
 }
 NOT_COVERED: dict[str, str] = {}
