@@ -95,7 +95,9 @@ class Watch:
         elif opens > self.opens + others:
             self.arrivals.append((at_s, opens - self.opens - others, fresh))
         elif fresh and self.arrivals:
-            self.arrivals[-1] = (*self.arrivals[-1][:2], fresh)
+            seen = self.arrivals[-1][2]
+            both = {remote: seen.get(remote, 0) + fresh.get(remote, 0) for remote in [*seen, *fresh]}
+            self.arrivals[-1] = (*self.arrivals[-1][:2], both)
         self._look(at_s)
         self.nameless, self.counted = False, 0
         self.opens, self.looked_s, self.proved_s = max(opens, self.opens), at_s, at_s

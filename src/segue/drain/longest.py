@@ -39,7 +39,6 @@ class Request:
 @dataclass(slots=True, kw_only=True)
 class _Tracked:
     met_s: float
-    before: bool  # it was there at the first look
     began_s: float | None = None  # of the request under way, or of the last one
     received: int = 0
     sent: int = 0
@@ -66,17 +65,17 @@ class Longest:
             if one.outgoing or one.state not in {"ESTABLISHED", "CLOSE_WAIT"}:
                 continue
             met_s = at_s if last_s is None else last_s
-            tracked = known.get(one.key) or _Tracked(met_s=met_s, before=last_s is None)
+            tracked = known.get(one.key) or _Tracked(met_s=met_s)
             present[one.key] = tracked
             if one.bytes_received is not None and one.bytes_sent is not None:
                 self._follow(pod, one, tracked, at_s)
         for key, tracked in known.items():
             if key in present:
                 continue
-            if tracked.began_s is None and not tracked.before:
+            if tracked.began_s is None:
                 self._note(pod, key, at_s - tracked.met_s, BY_LIFE, is_open=False)
                 self.seen += 1
-            elif tracked.began_s is not None and not tracked.ends_s:  # answered and closed since the last look
+            elif not tracked.ends_s:  # answered and closed since the last look
                 self._note(pod, key, at_s - tracked.began_s, BY_BYTES, is_open=False)
         self.tracked[pod], self.looked_s[pod] = present, at_s
 
