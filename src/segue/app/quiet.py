@@ -211,7 +211,7 @@ class Watch:
         still = _still_sending(arrived, asked.since_s)
         known = {remote: count for remote, count in self.senders.items() if remote not in self.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
-        seen = sum(known.values())
+        seen = sum(self.senders.values())
         shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
         rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
         watched_s = max(1.0, min(asked.since_s, self.proved_s) - (self.began_s or 0.0))

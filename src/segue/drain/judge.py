@@ -373,7 +373,8 @@ class Watch:
         still = still_sending(arrived, since_s)
         known = {remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
-        seen = sum(known.values())  # a share is one of all, also of those that have not fallen silent yet
+        # A share is one of all, also of those that have not fallen silent yet, and of those behind a node's address.
+        seen = sum(self.senders.values())
         # Three that came in half a second say little: who came more slowly before is taken at that.
         shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
         rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]

@@ -44,6 +44,24 @@ def _is_quiet(at_s: float, *, named: bool) -> bool:
     return watched(at_s, named=named).judge(at_s, SWITCH_S, POLICY).verdict is Verdict.QUIET
 
 
+def test_what_comes_by_a_node_is_not_a_known_clients_rate() -> None:
+    """Many come masqueraded, for a second after the switch too; one that is known by its address goes on, rarely."""
+    node = "10.244.0.1"
+    watch = Watch(receiver=Receiver(ports=frozenset({80}), node_addresses=frozenset({node})))
+    ends: list[float] = []
+    for tick in range(int(40 * 10)):
+        at_s = tick / 10
+        many, rare = int(min(at_s, 3.5) * PER_S), int((at_s + 14) / STALE_S)
+        counts = ((node, many), (RARE, rare))
+        rows = [{"port": 80, "remote": remote, "all": count, "lately": count} for remote, count in counts]
+        told = {"passiveOpens": many + rare, "listening": [80], "connections": [], "ended": rows}
+        watch.note(from_node_path(told, at_s, at_s))
+        if at_s > 2.5 and watch.judge(at_s, 2.5, POLICY).verdict is Verdict.QUIET:
+            ends.append(at_s)
+
+    assert ends == []
+
+
 def test_those_of_the_minute_before_the_first_look_count_as_such() -> None:
     watch = watched(5.0, named=True)
 
