@@ -49,7 +49,7 @@ def test_what_comes_by_a_node_is_not_a_known_clients_rate() -> None:
     node = "10.244.0.1"
     watch = Watch(receiver=Receiver(ports=frozenset({80}), node_addresses=frozenset({node})))
     ends: list[float] = []
-    for tick in range(int(40 * 10)):
+    for tick in range(40 * 10):
         at_s = tick / 10
         many, rare = int(min(at_s, 3.5) * PER_S), int((at_s + 14) / STALE_S)
         counts = ((node, many), (RARE, rare))
