@@ -191,13 +191,13 @@ class Ended(Proc):
 
     def __init__(self, rows: list[tuple[str, int, float]]) -> None:
         super().__init__()
-        self.rows = rows
+        self.told = rows
 
     def closed(self) -> list[tuple[Key, float]]:
         """As the kernel tells it."""
         return [
             ((80).to_bytes(2, "big") + number.to_bytes(2, "big") + socket.inet_aton(who).ljust(16, b"\0"), for_s)
-            for who, number, for_s in self.rows
+            for who, number, for_s in self.told
         ]
 
 
