@@ -30,7 +30,7 @@ from segue.release.plan import Approach
 from segue.release.snapshot import Checked
 from tests.laws.faults import FAULTS, LAWS, Fault
 from tests.laws.release_world import World, driver, manifest
-from tests.laws.town import DEPLOYMENT, SERVICE, Endless, Noticed, Scenario, Town, Trial
+from tests.laws.town import DEPLOYMENT, QUIET_S, SERVICE, Endless, Noticed, Scenario, Town, Trial
 
 # -- scenarios ---------------------------------------------------------------------------------------------------------
 
@@ -380,6 +380,38 @@ def test_an_abort_just_after_the_detachment_puts_the_labels_back_first() -> None
         trial.settles_at("v1", history=frozenset({"v1"}))
 
     assert broken_in(Scenario(run=run, world=slow_deployments)) == {}
+
+
+def test_a_pod_leaves_traffic_once_however_slowly_its_replica_set_lets_go_of_it() -> None:
+    """It is owned for as long as its controller has not got to it; taken for one that serves it would be told to leave
+    again and again, and when another seems idler than it, that one leaves, too: two pods for one new one."""
+    trial = Trial(SCENARIOS["ramped, aborted"], frozenset())
+    left: list[str] = []
+
+    def note(request: ApiRequest) -> ApiResponse | None:
+        if request.method == "PATCH" and "orphan-of" in str(request.body):
+            left.append(request.path)
+        return None
+
+    trial.world.refuse = note
+    trial.scenario.run(trial)
+
+    assert left
+    assert len(left) == len(set(left))
+
+
+def test_a_silence_counts_from_the_switch_and_not_from_the_unpin() -> None:
+    """The old pods have left the Services by then: whoever was silent since the switch need not be silent again."""
+    trial = Trial(Scenario(run=a_release, world=partial(Town, busy=Settings(replica_set_delay_s=0.8))), frozenset())
+    outcome = trial.drive(trial.flow())
+
+    assert outcome is not None
+    switched, unpinned, ended = (
+        next(one for one in outcome.journal.actions if one.action.startswith(begins))
+        for begins in ("switch Service", "unpin Service", "end pod")
+    )
+    assert unpinned.at_s - switched.at_s > 0.5, "else this shows nothing"
+    assert ended.at_s - switched.at_s < QUIET_S + 0.5
 
 
 @pytest.mark.xfail(strict=True, reason="a replacement becomes Ready before slow controllers hear that it is too many")

@@ -6,6 +6,7 @@ Rule 2: nobody ever sees a traceback: what is wrong outside is said in one line,
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -86,6 +87,7 @@ COMMANDS = (
     ),
     _command("dns measure", PROOF, "dns_measure:measure", "Measure lookups from a pod, and tell what they wait for."),
     _command("dns plan", PROOF, "dns_plan:plan", "Judge and repair a Corefile, and say what CoreDNS needs."),
+    _command("dns apply", PROOF, "dns_apply:apply", "Roll CoreDNS out with a better Corefile, losing no lookup."),
     _command("receipt show", PROOF, "receipts:show", "Show a receipt on one screen."),
     _command("receipt list", PROOF, "receipts:list_", "List the receipts that were kept."),
     _command("receipt verify", PROOF, "receipts:verify", "Compute a receipt's claims again from its raw record."),
@@ -256,4 +258,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else somebody decided already: nohup ignores SIGHUP
             signal.signal(number, _end)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        gc.freeze()  # what is left ends with the process: to look for cycles in it took 45 ms of a `status` of 300

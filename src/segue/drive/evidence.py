@@ -44,6 +44,7 @@ from segue.release.snapshot import Snapshot
 _NO_SHELL = re.compile(r'exec: "sh": .*')
 FULL_RATE_S = 0.1
 SLOW_RATE_S = 0.5
+AFTER_SWITCH_S = 0.2
 WHOLE_EVERY_S = 2.0
 WHO_EVERY_S = 0.5  # of draining pods that somebody came to, or is connected to
 STREAMING = "segue.dev/streaming"  # ports of which an open connection is live, whatever moves on it
@@ -72,9 +73,13 @@ class Collector:
     def __post_init__(self) -> None:
         self.words = Words(namespace=self.namespace)
 
-    def due(self, now_s: float) -> bool:
-        """Whether it is time for another look at pods that still serve."""
-        return now_s - self.sampled_s >= SLOW_RATE_S
+    def due(self, now_s: float, since_s: float | None) -> bool:
+        """Whether it is time for another look at pods that nobody waits for yet.
+
+        At once after their traffic went (`since_s`): what came before, and has not been seen, would be taken for newer.
+        """
+        every_s = SLOW_RATE_S if since_s is None else AFTER_SWITCH_S
+        return now_s - self.sampled_s >= every_s or (since_s is not None and self.sampled_s < since_s)
 
     def next_in_s(self, now_s: float) -> float:
         """How long to wait for the next look at pods that drain: what a look takes is part of the rhythm."""

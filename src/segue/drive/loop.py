@@ -134,7 +134,7 @@ class Drive:
                 refused = refused or not accepted
             if refused:
                 return False
-            if isinstance(actions[0], (Point, Select, Orphan, SetShares, PutSharesBack)):
+            if _moves_traffic(actions[0]):
                 # What was quiet before proves nothing now: a pin that somebody took away had let traffic in again.
                 self.observer.drain_began_s, self.observer.evidence = now_s, {}
         for drained in decision.drained:
@@ -216,7 +216,7 @@ class Drive:
         if before.mine and before.lease is not None and before.now_s - before.lease.renewed_s > RENEW_AFTER_S:
             # A refused renewal means that the Lease has changed: the next snapshot tells.
             yield from ask(request_of(take_lease(self.observer.name, before)))
-        if before.memory is not None and collector.due(before.now_s):
+        if before.memory is not None and collector.due(before.now_s, self.observer.drain_began_s):
             now_s = yield from collector.sample(_watched(before, ""), before, before.now_s)
             self.observer.evidence = collector.evidence(now_s, self.observer.drain_began_s)
         snapshot = yield from self.observer.observe()
@@ -239,6 +239,13 @@ def _batches(actions: Sequence[Action]) -> Iterator[tuple[Action, ...]]:
             yield batch
         else:
             yield from ((one,) for one in batch)
+
+
+def _moves_traffic(action: Action) -> bool:
+    """Whether a silence begins anew. Not with an unpin: the pods that drain have left the Services by then."""
+    if isinstance(action, Point):
+        return bool(action.pod_hash)
+    return isinstance(action, (Select, Orphan, SetShares, PutSharesBack))
 
 
 def is_news(response: ApiResponse) -> bool:

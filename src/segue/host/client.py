@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
@@ -25,14 +26,15 @@ import yaml
 from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
 
 from segue import __version__
 from segue.host.state import read_running, state_dir
 from segue.model.errors import ClusterUnreachable
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 CONNECTIONS_MAX = 24
 ANSWER_LIMIT_S = 20.0
@@ -278,6 +280,9 @@ class KubeClient:
         query = [("container", container), ("stdin", "true"), ("stdout", "true"), *(("command", arg) for arg in argv)]
         path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec?{urlencode(query)}"
         url = self.server.replace("http", "ws", 1).rstrip("/") + path
+        from websockets.asyncio.client import connect  # noqa: PLC0415 - most commands never exec
+        from websockets.exceptions import WebSocketException  # noqa: PLC0415
+
         try:
             async with connect(
                 url,

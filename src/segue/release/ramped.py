@@ -197,7 +197,7 @@ def _while_open(
 
 def _victims(snapshot: Snapshot, *, leaving: ReplicaSet, spare: int, coming: tuple[Pod, ...]) -> tuple[Pod, ...]:
     """Which pods leave now: those that are not Ready, then the idlest, as long as enough Ready ones stay."""
-    own = [pod for pod in snapshot.pods if pod.owner_uid == leaving.uid and pod.alive]
+    own = [pod for pod in snapshot.pods if pod.owner_uid == leaving.uid and pod.alive and not pod.orphaned]
     unready = [pod for pod in own if not pod.ready][:spare]
     ready = sorted((pod for pod in own if pod.ready), key=lambda pod: idleness(snapshot, pod))
     free = min(spare - len(unready), len(ready) + len(coming) - snapshot.deployment.replicas)
@@ -222,8 +222,8 @@ def _not_ready(snapshot: Snapshot, coming: ReplicaSet) -> str:
 
 
 def _ready(snapshot: Snapshot, one: ReplicaSet) -> tuple[Pod, ...]:
-    """Its own Ready pods: orphans are nobody's."""
-    return tuple(pod for pod in snapshot.pods if pod.owner_uid == one.uid and pod.ready)
+    """Its own Ready pods: orphans are nobody's, although a slow controller has not let go of them yet."""
+    return tuple(pod for pod in snapshot.pods if pod.owner_uid == one.uid and pod.ready and not pod.orphaned)
 
 
 def _room(memory: Memory, leaving: ReplicaSet, wanted: int) -> int:
