@@ -38,7 +38,8 @@ POOL = 60
 EVERY_S = 0.5  # each connection of the pool asks so often
 STALE_CALLS = 14
 STALE = f"""
-import http.client, json, time
+import http.client, json, threading, time
+rest = threading.Event()
 for _ in range({STALE_CALLS}):
     at_s = time.time()
     try:
@@ -48,8 +49,8 @@ for _ in range({STALE_CALLS}):
     except OSError as failed:
         status = repr(failed)
     print(json.dumps({{"t": at_s, "status": status}}), flush=True)
-    time.sleep(3.3)
-time.sleep(600)
+    rest.wait(3.3)
+rest.wait(600)
 """
 
 
