@@ -45,6 +45,7 @@ class Onlooker:
     waits: str = ""
     outline: tuple[str, ...] = ()
     drain_began_s: float | None = None
+    draining: frozenset[str] = frozenset()  # pods that were out of traffic, alive
 
     def see(self, snapshot: Snapshot, evidence: Mapping[str, Evidence]) -> None:
         """Take note of a snapshot."""
@@ -56,19 +57,32 @@ class Onlooker:
             self.drain_began_s = snapshot.now_s
         seen = replace(snapshot, evidence=evidence, drain_began_s=self.drain_began_s)
         decision = self._decision(seen)
-        due: tuple[Step, ...] = ()
+        fresh: tuple[Step, ...] = ()
         if decision is not None:
-            due = tuple(
+            fresh = tuple(
                 Step(at_s=snapshot.now_s, action=text, because=decision.because, barrier=decision.barrier)
                 for action in decision.actions
                 if not isinstance(action, TakeLease) and (text := describe(action))
             )
+        first = {step.action: step for step in self.due}  # with the reason it was first due for, as who drives has it
+        due = tuple(first.get(step.action, step) for step in fresh)
         wanted = {step.action for step in due}
         if memory is None or not memory.aborting or self.waits:
             done = [replace(step, at_s=snapshot.now_s) for step in self.due if step.action not in wanted]
-            self.steps = [*self.steps, *done][-STEPS_KEPT_MAX:]
+            self.steps = [*self.steps, *done, *self._ended(snapshot, evidence, done)][-STEPS_KEPT_MAX:]
+        self.draining = frozenset(pod.name for pod in snapshot.pods if pod.orphaned and pod.alive)
         self.due = due
         self.waits = decision.because if decision is not None else ""
+
+    def _ended(self, snapshot: Snapshot, evidence: Mapping[str, Evidence], done: list[Step]) -> list[Step]:
+        """Pods whose end was never seen due: who drives looks at their connections more often than an onlooker does."""
+        alive = {pod.name for pod in snapshot.pods if pod.alive}
+        told = {step.action for step in done}
+        return [
+            Step(at_s=snapshot.now_s, action=f"end pod {name}", because=_why(evidence.get(name)), barrier="")
+            for name in sorted(self.draining - alive)
+            if f"end pod {name}" not in told
+        ]
 
     def _decision(self, snapshot: Snapshot) -> Decision | None:
         """What is due now; None where nothing is under way, or nobody but who drives can know."""
@@ -89,6 +103,10 @@ class Onlooker:
         except SegueError:
             return None
         return None if isinstance(decision.end, Stopped) and decision.end.error == "conflict" else decision
+
+
+def _why(evidence: Evidence | None) -> str:
+    return f"its drain is over; last seen: {evidence.because}" if evidence is not None else "its drain is over"
 
 
 def _outline(plan: Plan) -> tuple[str, ...]:

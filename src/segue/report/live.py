@@ -46,12 +46,12 @@ def live_page(seen: Seen) -> Obj:
         "release": _release(seen, memory) if memory is not None else None,
         "versions": _versions(seen, memory),
         "services": list(standing.services),
-        "buttons": buttons(memory, revisions=_revisions(seen.snapshot)),
+        "buttons": buttons(memory, driven=bool(standing.driven_by), revisions=_revisions(seen.snapshot)),
         "steps": [_step(step) for step in reversed(seen.onlooker.steps)],
     }
 
 
-def buttons(memory: Memory | None, *, revisions: int) -> list[Obj]:
+def buttons(memory: Memory | None, *, driven: bool, revisions: int) -> list[Obj]:
     """The words that somebody can say now, and why one cannot be said: the commands refuse for the same reasons."""
     why = dict.fromkeys(WORDS, "")
     if memory is None:
@@ -66,6 +66,7 @@ def buttons(memory: Memory | None, *, revisions: int) -> list[Obj]:
             why |= dict.fromkeys(("pause", "resume", "promote"), "it is being taken back")
         else:
             why["pause"] = "it is paused" if memory.paused else ""
+            why["resume"] = "it is not paused" if driven and not memory.paused else ""
             why["promote"] = "" if memory.stops or memory.paused else "it has no stop to be promoted from"
     return [{"word": word, "why": why[word] or None} for word in WORDS]
 

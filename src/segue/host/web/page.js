@@ -13,8 +13,10 @@ const SURE = {
   undo: "Undo? The revision before this one is released.",
 };
 const HISTORY_S = 90;
+const COLOURS = 6;
+const colours = new Map(); // a version keeps its colour, whatever becomes of it
 let history = [];
-let past = new Map();
+let ended = 0; // the last command whose end was told
 
 function put(node, text) {
   const value = text === null || text === undefined ? "" : String(text);
@@ -45,6 +47,15 @@ function rows(parent, list, keyOf, make, fill) {
   for (const node of present.values()) node.remove();
 }
 
+function colourOf(version) {
+  if (!colours.has(version)) colours.set(version, colours.size % COLOURS);
+  return `c${colours.get(version)}`;
+}
+
+function sentence(text) {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
 function number(value) {
   return value === null || value === undefined ? "?" : String(value);
 }
@@ -64,11 +75,14 @@ function workload(one) {
   const state = byId("state");
   state.className = `verdict ${release ? "busy" : one.ready >= one.replicas ? "good" : ""}`;
   const pods = `${one.ready} of ${one.replicas} pods Ready`;
-  put(state, release ? `${release.kind} under way: ${release.phase}` : `Nothing is under way. ${pods}, version ${one.version || "?"}`);
+  put(state, release ? `${sentence(release.kind)}: ${release.phase}` : `Nothing is under way. ${pods}, version ${one.version || "?"}`);
   buttons(one.buttons);
+  one.versions.forEach((each) => colourOf(each.version));
   byId("now").hidden = !release;
   if (release) {
-    put(byId("waits"), `Waits: ${release.waitsFor}`);
+    put(byId("waits"), sentence(release.waitsFor));
+    put(byId("driven"), `${release.strategy}, begun ${new Date(1000 * release.since).toLocaleTimeString([], { hour12: false })}; ` +
+      (release.drivenBy ? `driven by ${release.drivenBy}` : `nobody drives it: ${release.paused ? "resume" : "its command, resume or abort"} goes on`));
     rows(byId("due"), release.due, (row) => row.action, () => made("li"), (node, row) => step(node, row, "Due: "));
   }
   traffic(one.versions);
@@ -127,7 +141,7 @@ function lane(row) {
 }
 
 function fillLane(node, row) {
-  node.className = `lane ${row.role}`;
+  node.className = `lane ${colourOf(row.version)}`;
   const title = { old: "Old", new: "New", only: "" }[row.role];
   node.dataset.version = row.version;
   put(node.querySelector("h3 span"), `${title ? `${title}: ` : ""}${row.version}`);
@@ -160,7 +174,7 @@ function traffic(versions) {
   const share = byId("share");
   rows(share, sum ? known.filter((one) => one.arrivals > 0) : [{ version: "", role: "idle" }], (one) => one.version,
     () => made("span"), (node, one) => {
-      node.className = one.role;
+      node.className = sum ? colourOf(one.version) : "idle";
       node.style.flexGrow = sum ? String(one.arrivals) : "1";
       put(node, sum ? `${one.version}  ${Math.round((100 * one.arrivals) / sum)} %` :
         known.length ? "no new connections now" : "nobody can see the traffic of these pods");
@@ -169,8 +183,7 @@ function traffic(versions) {
     ? known.map((one) => `version ${one.version}: ${one.arrivals} new connections per second`).join("; ")
     : "no new connections");
   const now = performance.now() / 1000;
-  history.push({ at: now, of: new Map(known.map((one) => [one.version, one.arrivals])),
-    roles: new Map(versions.map((one) => [one.version, one.role])) });
+  history.push({ at: now, of: new Map(known.map((one) => [one.version, one.arrivals])) });
   history = history.filter((one) => one.at > now - HISTORY_S);
   chart(now);
 }
@@ -182,9 +195,7 @@ function chart(now) {
   const space = "http://www.w3.org/2000/svg";
   const x = (at) => (600 * (1 - (now - at) / HISTORY_S)).toFixed(1);
   rows(svg, versions, (one) => one, () => document.createElementNS(space, "polyline"), (node, one) => {
-    const role = (history.findLast((row) => row.roles.has(one)) || { roles: new Map() }).roles.get(one);
-    if (role === "old" || past.get(one) === "old") past.set(one, "old");
-    node.setAttribute("class", past.get(one) || "new");
+    node.setAttribute("class", colourOf(one));
     let gone = false;
     const points = [];
     for (const row of history) {
@@ -212,11 +223,13 @@ function steps(one, release) {
     node.append(made("time"), made("span"), made("span", "why"), made("span", "why"));
     return node;
   }, (node, row) => {
+    const newer = one.steps[one.steps.indexOf(row) - 1];
+    const told = newer && newer.because === row.because && newer.barrier === row.barrier;
     const at = new Date(row.at);
     put(node.children[0], at.toLocaleTimeString([], { hour12: false }));
     put(node.children[1], row.action);
-    put(node.children[2], `because ${row.because}`);
-    put(node.children[3], row.barrier ? `verified: ${row.barrier}` : "");
+    put(node.children[2], told ? "" : `because ${row.because}`);
+    put(node.children[3], row.barrier && !told ? `verified: ${row.barrier}` : "");
   });
   const outline = release ? release.outline : [];
   byId("outline-box").hidden = !outline.length;
@@ -225,6 +238,11 @@ function steps(one, release) {
 
 function commands(list) {
   byId("commands-box").hidden = !list.length;
+  const over = list.find((one) => one.code !== null);
+  if (over && over.number > ended) {
+    ended = over.number;
+    put(byId("said"), `segue ${over.word}: ${over.lines.at(-1) || (over.code === 0 ? "done" : `exit code ${over.code}`)}`);
+  }
   rows(byId("commands"), list, (row) => row.number, () => {
     const node = made("div", "run");
     const text = made("pre");
