@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ["startup", "check", "pods", "release", "strategies", "load", "agent", "supervisor", "deletion", "names"]
+NAMES = [
+    "startup",
+    "check",
+    "pods",
+    "release",
+    "strategies",
+    "load",
+    "agent",
+    "supervisor",
+    "deletion",
+    "names",
+    "live_page",
+]
 
 
 def main(argv: list[str]) -> int:
