@@ -43,9 +43,7 @@ def main() -> None:
 
 
 def _kubectl(env: dict[str, str], *argv: str) -> str:
-    return subprocess.run(
-        [str(BIN / "kubectl"), *argv], env=env, check=True, text=True, stdout=subprocess.PIPE
-    ).stdout
+    return subprocess.run([str(BIN / "kubectl"), *argv], env=env, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 def _take(url: str, target: str, env: dict[str, str]) -> None:

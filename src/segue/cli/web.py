@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from segue.cli.connection import Context, Kubeconfig, Namespace, WorkloadName
 from segue.cli.output import note, say
+from segue.cli.page_beside import ITSELF
 from segue.host.client import KubeClient
 from segue.host.metrics_server import listen
 from segue.host.web.board import Board
@@ -20,8 +21,6 @@ from segue.host.web.commands import Commands
 from segue.host.web.door import Door
 from segue.host.web.server import LivePage, serve_page
 from segue.host.web.watching import Watcher
-
-ITSELF = (sys.executable, "-c", "from segue.cli.main import main; main()")
 
 
 def web(  # noqa: PLR0913 - one parameter per option
