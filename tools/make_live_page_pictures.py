@@ -1,18 +1,14 @@
 """Make the docs' pictures of the live page: a release on an embedded cluster under a load, seen by a real Chromium.
 
-Needs Debian's chromium. Usage: python tools/make_live_page_pictures.py
+Needs Debian's chromium. Usage: python -m tools.make_live_page_pictures
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import expect
 
@@ -21,6 +17,7 @@ from segue.host.settings import ClusterSettings
 from tests.live.console import BIN
 from tests.live.live_page import chromium, serving
 
+ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "how-to" / "pictures"
 QUICK = ROOT / "examples" / "quick"
 LIMIT_MS = 60_000

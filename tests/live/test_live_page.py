@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_a_release_is_shown_from_its_start_to_its_end(quick: Cluster, page: Page
         "take the memory off the Deployment",
     ):
         assert any(step in one for one in told), (step, told)
+
+
+def test_a_release_serves_the_page_itself_where_it_is_asked_to(quick: Cluster) -> None:
+    text = (QUICK / "web.yaml").read_text().replace("grace:v1", "grace:v4")
+    done = quick.run("segue", "release", "-f", "-", "--web", stdin=text)
+
+    assert done.returncode == 0, done.stderr
+    address = re.search(r"http://(127\.0\.0\.1):(\d+)/\?token=\S+", done.stderr)
+    assert address is not None, "where progress is told, so that the result stays alone on stdout"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address[1], int(address[2])), timeout=5)
 
 
 def test_the_buttons_do_what_the_commands_do(quick: Cluster, page: Page) -> None:

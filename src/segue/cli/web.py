@@ -31,7 +31,8 @@ def web(  # noqa: PLR0913 - one parameter per option
         str, Parameter(name="--listen", metavar="HOST:PORT", help="port 0: any free one")
     ] = "127.0.0.1:0",
     name: Annotated[
-        tuple[str, ...], Parameter(metavar="HOST", help="a name that the page may be opened by; may be repeated")
+        tuple[str, ...],
+        Parameter(metavar="HOST", help="a name that the page may be opened by; repeat it", show_default=False),
     ] = (),
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",

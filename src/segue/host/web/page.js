@@ -16,6 +16,8 @@ const HISTORY_S = 90;
 const COLOURS = 6;
 const colours = new Map(); // a version keeps its colour, whatever becomes of it
 let history = [];
+let heard = ""; // what was read out last, without its numbers
+let shown = []; // the versions that were told last
 let ended = 0; // the last command whose end was told
 
 function put(node, text) {
@@ -81,11 +83,15 @@ function workload(one) {
   byId("now").hidden = !release;
   if (release) {
     put(byId("waits"), sentence(release.waitsFor));
+    const kind = release.waitsFor.replace(/\d[\d.]*/g, "#"); // seconds that count up are seen, and not read out
+    if (kind !== heard) put(byId("heard"), sentence(release.waitsFor));
+    heard = kind;
     put(byId("driven"), `${release.strategy}, begun ${new Date(1000 * release.since).toLocaleTimeString([], { hour12: false })}; ` +
       (release.drivenBy ? `driven by ${release.drivenBy}` : `nobody drives it: ${release.paused ? "resume" : "its command, resume or abort"} goes on`));
     rows(byId("due"), release.due, (row) => row.action, () => made("li"), (node, row) => step(node, row, "Due: "));
   }
-  traffic(one.versions);
+  shown = one.versions;
+  traffic(shown);
   rows(byId("lanes"), one.versions, (row) => row.version, lane, fillLane);
   rows(byId("services"), one.services, (row) => row, () => made("li"), (node, row) => put(node, row));
   steps(one, release);
@@ -256,6 +262,9 @@ function commands(list) {
     put(node.children[1], row.lines.join("\n"));
   });
 }
+
+// Traffic that stays the same is not told again; the line goes on all the same.
+setInterval(() => shown.length && !document.hidden && traffic(shown), 1000);
 
 const source = new EventSource("/events");
 source.addEventListener("message", (event) => show(JSON.parse(event.data)));
