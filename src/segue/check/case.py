@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from segue.check.findings import Change, Finding, Fix, Path, Source
-from segue.check.joined import Joined, carries_requests, is_headless
+from segue.check.joined import Joined, carries_requests, is_headless, port_carries
 from segue.check.pods import Container, PreStop
 from segue.check.reading import labels, part, rows, seconds, share, text, whole
 from segue.check.settings import Settings
@@ -116,7 +116,7 @@ class Case:
                 owner = next((one for one in [*self.containers, *self.sidecars] if one.owns(port)), None)
                 if owner is None and len(apps) == 1:
                     owner = apps[0]
-                if owner is not None and text(row, "protocol") != "UDP":
+                if owner is not None and port_carries(row):
                     found.setdefault(owner.path, (owner, port))
         if not found and self.is_served and apps:
             found[apps[0].path] = (apps[0], None)

@@ -23,6 +23,28 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+# Kinds that rules read, and the API groups that mean them: Knative has a Service, OpenKruise a StatefulSet.
+_HOMES: dict[str, tuple[str, ...]] = {
+    "ConfigMap": ("",),
+    "DaemonSet": ("apps", "extensions"),
+    "Deployment": ("apps", "extensions"),
+    "DeploymentConfig": ("apps.openshift.io", ""),
+    "GRPCRoute": ("gateway.networking.k8s.io",),
+    "HTTPRoute": ("gateway.networking.k8s.io",),
+    "HorizontalPodAutoscaler": ("autoscaling", "extensions"),
+    "Ingress": ("networking.k8s.io", "extensions"),
+    "Namespace": ("",),
+    "PersistentVolumeClaim": ("",),
+    "PodDisruptionBudget": ("policy",),
+    "ReplicaSet": ("apps", "extensions"),
+    "ReplicationController": ("",),
+    "Route": ("route.openshift.io", ""),
+    "Service": ("",),
+    "StatefulSet": ("apps",),
+    "TCPRoute": ("gateway.networking.k8s.io",),
+    "TLSRoute": ("gateway.networking.k8s.io",),
+}
+
 RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 
@@ -38,8 +60,9 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """kind."""
-        return str(self.obj.get("kind") or "")
+        """kind; of another API group than Kubernetes' own one of that name, KIND.GROUP, as kubectl writes it."""
+        kind = str(self.obj.get("kind") or "")
+        return kind if self.group in _HOMES.get(kind, (self.group,)) else f"{kind}.{self.group}"
 
     @property
     def group(self) -> str:

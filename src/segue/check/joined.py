@@ -7,6 +7,7 @@ Rule 2: order is that of the input, so that the same files always read the same.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ WORKLOADS = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "DeploymentConfig", "ReplicaSet", "ReplicationController"}
 )
 MEETINGS_MAX = 20
-_METRICS = ("metrics", "http-metrics", "prometheus", "https-metrics", "tcp-metrics")
+_METRICS_PORT = re.compile(r"(?:\w+-)*metrics(?:-\w+)*|prometheus|prom")
+_METRICS_SERVICE = re.compile(r".*-metrics(?:-service|-svc)?|metrics(?:-service|-svc)?")
 
 
 def selector_of(source: Source) -> Mapping[str, str]:
@@ -60,7 +62,7 @@ class Joined:
     _services: dict[tuple[str, str, str], list[Source]] = field(default_factory=lambda: defaultdict(list))
     _workloads: dict[tuple[str, str, str], list[Source]] = field(default_factory=lambda: defaultdict(list))
     _scalers: dict[tuple[str, str, str], list[Source]] = field(default_factory=lambda: defaultdict(list))
-    _budgets: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    _budgets: dict[tuple[str, str, str], list[Source]] = field(default_factory=lambda: defaultdict(list))
     _fronts: dict[tuple[str, str], list[Source]] = field(default_factory=lambda: defaultdict(list))
     _named: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     _selecting: dict[tuple[str, frozenset[tuple[str, str]]], list[Source]] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Joined:
         kind, space = source.kind, source.namespace
         self.by_kind[kind].append(source)
         self._named.setdefault((space, kind, source.name), source)
-        if kind == "Service" and source.group == "":
+        if kind == "Service":
             for key, value in selector_of(source).items():
                 self._services[space, key, value].append(source)
                 break  # one of its labels is enough to find it by
@@ -90,7 +92,8 @@ class Joined:
             target = part(source.obj, "spec", "scaleTargetRef")
             self._scalers[space, text(target, "kind"), text(target, "name")].append(source)
         elif kind == "PodDisruptionBudget":
-            self._budgets[space].append(source)
+            said = labels(source.obj, "spec", "selector", "matchLabels")
+            self._budgets[space, *next(iter(said.items()), ("", ""))].append(source)
         elif kind in _ROUTES:
             for name in backends_of(source):
                 self._fronts[space, name].append(source)
@@ -135,16 +138,31 @@ class Joined:
         return self._scalers.get((workload.namespace, workload.kind, workload.name), [])
 
     def budgets_of(self, workload: Source) -> list[Source]:
-        """The PodDisruptionBudgets that count its pods."""
+        """At most MEETINGS_MAX budgets that count its pods; an empty selector means all in policy/v1, else none."""
         pod = template_labels(workload)
-        return [
+        keys = [(workload.namespace, *item) for item in pod.items()]
+        likely = [one for key in [*keys, (workload.namespace, "", "")] for one in self._budgets.get(key, ())]
+        found = (
             budget
-            for budget in self._budgets.get(workload.namespace, ())
+            for budget in likely
             if isinstance(budget.obj.get("spec"), dict)
             and isinstance(selector := budget.obj["spec"].get("selector"), dict)
             and (selector or budget.obj.get("apiVersion") == "policy/v1")
             and expressions_hold(selector, pod)
-        ]
+        )
+        return sorted(islice(found, MEETINGS_MAX), key=lambda one: (one.file, one.line))
+
+    def selected_by(self, selector: Obj, namespace: str) -> list[Source]:
+        """The workloads whose pods a LabelSelector matches, at most MEETINGS_MAX."""
+        said = labels(selector, "matchLabels")
+        of_one = self._workloads.get((namespace, *next(iter(said.items()))), ()) if said else None
+        likely = self.sources if of_one is None else of_one
+        found = (
+            one
+            for one in likely
+            if one.kind in WORKLOADS and one.namespace == namespace and expressions_hold(selector, template_labels(one))
+        )
+        return list(islice(found, MEETINGS_MAX))
 
     def fronts_of(self, service: Source) -> list[Source]:
         """Ingresses and routes that send to a Service."""
@@ -175,14 +193,18 @@ _ROUTES = frozenset({"Ingress", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"
 
 
 def carries_requests(service: Source) -> bool:
-    """Whether losing a connection of this Service loses a request of somebody: no UDP-only and no metrics-only "
-    "Service."""
-    ports = rows(service.obj, "spec", "ports")
+    """Whether losing a connection of this Service loses a request of somebody: no UDP-only and no metrics-only one."""
     if text(part(service.obj, "spec"), "type") == "ExternalName":
         return False
-    if not ports:
-        return True
-    return any(text(port, "protocol") != "UDP" and text(port, "name").lower() not in _METRICS for port in ports)
+    ports = rows(service.obj, "spec", "ports")
+    if len(ports) == 1 and _METRICS_SERVICE.fullmatch(service.name):
+        return False  # operators' scaffolding names it so, and its port https
+    return not ports or any(port_carries(port) for port in ports)
+
+
+def port_carries(port: Obj) -> bool:
+    """Whether requests come to this port of a Service: TCP, and no exporter's."""
+    return text(port, "protocol") != "UDP" and not _METRICS_PORT.fullmatch(text(port, "name").lower())
 
 
 def is_headless(service: Source) -> bool:

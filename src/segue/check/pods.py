@@ -91,6 +91,7 @@ class PreStop:
     path: Path
     command: tuple[str, ...] = ()
     http_path: str = ""
+    port: object = None  # that an HTTP hook asks
     slept_s: float | None = None  # how long it takes for certain; None where only running it would tell
     seconds_path: Path = ()  # where the number stands by itself, for a fix to replace it
 
@@ -101,6 +102,15 @@ class PreStop:
         if len(words) >= 3 and base(words[0]) in SHELLS and words[1].startswith("-") and "c" in words[1]:
             return " ".join(words[2:])
         return " ".join(words)
+
+    @property
+    def quoted(self) -> str:
+        """The script, where quotes within it make one word of it, which no program is named: sh -c "'sleep 10'"."""
+        script = self.script.strip()
+        if script == " ".join(self.command) or len(script) < 3 or script[0] not in "'\"" or script[-1] != script[0]:
+            return ""
+        inner = script[1:-1]
+        return inner if script[0] not in inner and " " in inner.strip() else ""
 
     @property
     def stop_said(self) -> str:
@@ -161,6 +171,11 @@ class Container:
         """Whether it declares this port, by name or number."""
         return any(port in (row.get("name"), row.get("containerPort")) for row in rows(self.raw, "ports"))
 
+    def answers(self, port: object) -> bool:
+        """Whether this port is its own as far as the manifest says: declared, or asked by one of its probes."""
+        probes = (self.probe(key) for key in ("readinessProbe", "livenessProbe", "startupProbe"))
+        return self.owns(port) or any(one is not None and one.port == port for one in probes)
+
     def probe(self, key: str) -> Probe | None:
         """readinessProbe, livenessProbe or startupProbe."""
         raw = self.raw.get(key)
@@ -181,7 +196,8 @@ class Container:
         if isinstance(hook.get("exec"), dict):
             return _exec_hook(texts(hook["exec"], "command"), path)
         if isinstance(hook.get("httpGet"), dict):
-            return PreStop(kind="http", path=path, http_path=text(hook["httpGet"], "path"))
+            get = hook["httpGet"]
+            return PreStop(kind="http", path=path, http_path=text(get, "path"), port=get.get("port"))
         if isinstance(hook.get("tcpSocket"), dict):
             return PreStop(kind="tcp", path=path, slept_s=0.0)
         return NO_PRE_STOP

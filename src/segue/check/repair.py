@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 import yaml
 
@@ -17,6 +19,8 @@ from segue.check.gathering import Gathered, sets_of
 from segue.check.rulebook import judge
 from segue.check.settings import Settings
 from segue.check.splice import Put, Unspliceable, spliced
+from segue.model.errors import ManifestError
+from segue.model.marked import Node
 from segue.model.objects import Obj
 
 ROUNDS_MAX = 10
@@ -30,25 +34,45 @@ class Repaired:
     fixed: list[Finding] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
     hindered: dict[str, str] = field(default_factory=dict)  # rule and object -> why its fix could not be written
+    errors: list[ManifestError] = field(default_factory=list)  # what could not be read
+
+
+@dataclass(slots=True, kw_only=True)
+class _Readings:
+    """What the newest text of each file was read as: a large one is read once, not in every step."""
+
+    namespace: str
+    known: dict[str, tuple[str, Gathered]] = field(default_factory=dict)
+
+    def of(self, file: str, text: str) -> Gathered:
+        """The objects of a text."""
+        if file not in self.known or self.known[file][0] != text:
+            gathered = Gathered()
+            gathered.add(text, file=file, namespace=self.namespace)
+            self.known[file] = (text, gathered)
+        return self.known[file][1]
+
+    def nodes(self, file: str, text: str) -> list[Node]:
+        """Their nodes."""
+        return [cast("Node", one.node) for one in self.of(file, text).sources]
 
 
 def repaired(texts: Mapping[str, str], settings: Settings) -> Repaired:
     """Repair everything that can be repaired without asking."""
     result = Repaired(texts=dict(texts))
+    readings = _Readings(namespace=settings.namespace)
+    result.errors = [error for file, text in texts.items() for error in readings.of(file, text).errors]
     for _ in range(ROUNDS_MAX):
-        findings = _judged(result.texts, settings)
+        findings = _judged(result.texts, settings, readings)
         result.left = findings
         todo = [one for one in findings if one.is_repaired and _key(one) not in result.hindered]
-        if not todo or not _round(result, todo):
+        if not todo or not _round(result, todo, readings):
             break
     return result
 
 
-def _judged(texts: Mapping[str, str], settings: Settings) -> list[Finding]:
-    gathered = Gathered()
-    for file, text in texts.items():
-        gathered.add(text, file=file, namespace=settings.namespace)
-    sets, _ = sets_of(gathered.sources)
+def _judged(texts: Mapping[str, str], settings: Settings, readings: _Readings) -> list[Finding]:
+    sets, _ = sets_of(source for file, text in texts.items() for source in readings.of(file, text).sources)
     return [finding for one in sets for finding in judge(one, settings).findings]
 
 
@@ -56,7 +80,7 @@ def _key(finding: Finding) -> str:
     return f"{finding.rule.id} {finding.source.file} {finding.source.title} {finding.shown_path}"
 
 
-def _round(result: Repaired, todo: list[Finding]) -> bool:
+def _round(result: Repaired, todo: list[Finding], readings: _Readings) -> bool:
     """One round; whether it changed anything."""
     changed = False
     by_file: dict[str, list[Finding]] = {}
@@ -64,13 +88,13 @@ def _round(result: Repaired, todo: list[Finding]) -> bool:
         by_file.setdefault(_file_of(finding), []).append(finding)
     for file, findings in by_file.items():
         text = result.texts[file]
-        together, all_of_them = _with(text, file, findings)
+        together, all_of_them = _with(text, file, findings, readings)
         if together is not None and together != text:
             result.texts[file], changed = together, True
             result.fixed += all_of_them
             continue
         for finding in findings:  # one of them cannot be written: which?
-            alone, _ = _with(result.texts[file], file, [finding], hindered=result.hindered)
+            alone, _ = _with(result.texts[file], file, [finding], readings, hindered=result.hindered)
             if alone is not None and alone != result.texts[file]:
                 result.texts[file], changed = alone, True
                 result.fixed.append(finding)
@@ -84,12 +108,10 @@ def _file_of(finding: Finding) -> str:
 
 
 def _with(
-    text: str, file: str, findings: list[Finding], *, hindered: dict[str, str] | None = None
+    text: str, file: str, findings: list[Finding], readings: _Readings, *, hindered: dict[str, str] | None = None
 ) -> tuple[str | None, list[Finding]]:
     """The text with these fixes; None where one of them cannot be written."""
-    gathered = Gathered()
-    gathered.add(text, file=file)
-    ordinals = {(one.line, one.kind, one.name): at for at, one in enumerate(gathered.sources)}
+    ordinals = {_identity(one): at for at, one in enumerate(readings.of(file, text).sources)}
     values: dict[tuple[int, Path], Put] = {}
     objects: list[Obj] = []
     done: list[Finding] = []
@@ -105,7 +127,7 @@ def _with(
                 values[put.ordinal, put.path] = _larger(values.get((put.ordinal, put.path)), put)
             objects += [obj for _, obj in finding.fix.objects]
             done.append(finding)
-        changed = spliced(text, list(values.values())) if values else text
+        changed = spliced(text, list(values.values()), partial(readings.nodes, file)) if values else text
         return _appended(changed, file, objects), done
     except Unspliceable as error:
         if hindered is not None:

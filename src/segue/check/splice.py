@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import yaml
@@ -55,9 +57,16 @@ class _Edit:
     text: str
 
 
-def spliced(text: str, puts: Sequence[Put]) -> str:
-    """The text with all changes; Unspliceable where one of them cannot be made."""
-    before = _objects(text)
+def objects_of(text: str) -> list[Node]:
+    """The objects of a text, in order."""
+    gathered = Gathered()
+    gathered.add(text, file="")
+    return [cast("Node", one.node) for one in gathered.sources]
+
+
+def spliced(text: str, puts: Sequence[Put], read: Callable[[str], list[Node]] = objects_of) -> str:
+    """The text with all changes; Unspliceable where one of them cannot be made. `read` may know a text already."""
+    before = read(text)
     wanted = [one.value for one in before]
     merged = _merged(before, puts)
     for put in merged:
@@ -66,8 +75,8 @@ def spliced(text: str, puts: Sequence[Put]) -> str:
     for _ in range(_ROUNDS_MAX):
         if not left:
             break
-        now, left = _round(now, left)
-    after = [one.value for one in _objects(now)]
+        now, left = _round(now, left, before if now is text else read(now))
+    after = [one.value for one in read(now)]
     if left or after != wanted:
         raise Unspliceable("its layout is one that cannot be changed in place")
     return now
@@ -99,12 +108,6 @@ def with_put(obj: Obj, put: Put) -> Obj:
     else:
         raise Unspliceable(f"there is something else at {last}")
     return found
-
-
-def _objects(text: str) -> list[Node]:
-    gathered = Gathered()
-    gathered.add(text, file="")
-    return [cast("Node", one.node) for one in gathered.sources]
 
 
 def _merged(objects: Sequence[Node], puts: Iterable[Put]) -> list[Put]:
@@ -144,22 +147,24 @@ def _deep(left: Obj, right: Obj) -> Obj:
     return both
 
 
-def _round(text: str, puts: list[Put]) -> tuple[str, list[Put]]:
-    """As many changes as do not meet, from the end of the text to its beginning; the others are left."""
-    objects = _objects(text)
-    edits: list[_Edit] = []
+def _round(text: str, puts: list[Put], objects: list[Node]) -> tuple[str, list[Put]]:
+    """As many changes as do not meet; the others are left."""
+    edits: list[_Edit] = []  # in the order of the text
     left: list[Put] = []
     for put in puts:
         edit = _edit(text, objects[put.ordinal], put)
         if edit is None:
             continue
-        if any(one.start <= edit.end and edit.start <= one.end for one in edits):
+        at = bisect_left(edits, edit.start, key=lambda one: one.start)
+        if any(one.start <= edit.end and edit.start <= one.end for one in edits[max(0, at - 1) : at + 1]):
             left.append(put)
         else:
-            edits.append(edit)
-    for edit in sorted(edits, key=lambda one: one.start, reverse=True):
-        text = text[: edit.start] + edit.text + text[edit.end :]
-    return text, left
+            edits.insert(at, edit)
+    parts, start = [], 0
+    for edit in edits:
+        parts += [text[start : edit.start], edit.text]
+        start = edit.end
+    return "".join([*parts, text[start:]]), left
 
 
 def _edit(text: str, root: Node, put: Put) -> _Edit | None:
@@ -292,12 +297,18 @@ def _block(text: str, value: object, column: int) -> str:
     """Lines of a mapping, indented, without the last line break; lists as the text indents its own."""
     newline = "\r\n" if "\r\n" in text[:5000] else "\n"
     said = yaml.dump(
-        value, Dumper=_Indented if _LISTS.search(text) else yaml.SafeDumper, sort_keys=False, allow_unicode=True
+        value, Dumper=_Indented if _indents_lists(text) else yaml.SafeDumper, sort_keys=False, allow_unicode=True
     ).rstrip()
     return newline.join(" " * column + line for line in said.splitlines())
 
 
-_LISTS = re.compile(r"(?m)^( *)[\w-]+:[ \t]*\r?\n\1 +- ")  # this text indents lists below their key
+_LISTS = re.compile(r"(?m)^( *)[\w-]+:[ \t]*\r?\n\1 +- ")
+
+
+@lru_cache(maxsize=1)
+def _indents_lists(text: str) -> bool:
+    """Whether this text indents lists below their key."""
+    return bool(_LISTS.search(text))
 
 
 class _Indented(yaml.SafeDumper):

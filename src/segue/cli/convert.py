@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from segue.cli.documents import of_today
 from segue.cli.output import note, say
 from segue.host.manifests import read_manifests
-from segue.model.bygone import renewed
 from segue.model.objects import Obj
 
 Files = Annotated[
@@ -33,17 +33,14 @@ def convert(*, filename: Files) -> int:
     --------
     oc get dc web -o yaml | segue convert -f - > web.yaml
     segue convert -f old.yaml | segue check -
-    segue convert -f old.yaml | segue release -f - --image web=v2
+    segue plan -f old.yaml       # plan and release convert by themselves
     """
     import yaml  # noqa: PLC0415 - most commands never need it, and it costs start-up time
 
     objects: list[Obj] = []
-    for document in read_manifests(filename):
-        made = renewed(document.obj)
-        objects.append(made.obj if made else document.obj)
-        for one in made.notes if made else ():
-            place = document.place(one.path)
-            where = f"{place.file}:{place.line}" if place.line else place.file
-            note(f"{where}: {document.kind} {document.name}: {one.path}: {one.says}")
+    for document in map(of_today, read_manifests(filename)):
+        objects.append(document.obj)
+        for said in document.became:
+            note(said)
     say(yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True).rstrip())
     return 0

@@ -1,4 +1,4 @@
-"""Manifests of the command line, with `--image` applied."""
+"""Manifests of the command line as what is served now, with `--image` applied."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from segue.host.manifests import read_manifests
+from segue.model.bygone import renewed
 from segue.model.images import containers_of, put_image, split, unknown
 from segue.model.manifest import Document
 from segue.model.objects import Obj, copy_of
@@ -13,7 +14,7 @@ from segue.model.objects import Obj, copy_of
 
 def read_documents(names: Sequence[str], images: Sequence[str]) -> tuple[Document, ...]:
     """Read the files; each `NAME=TAG` (or `NAME=IMAGE`) changes the image of a container, or of an image, so named."""
-    documents = read_manifests(names)
+    documents = tuple(of_today(document) for document in read_manifests(names))
     for assignment in images:
         name, wanted = split(assignment)
         copies = tuple(replace(document, obj=copy_of(document.obj)) for document in documents)
@@ -22,6 +23,19 @@ def read_documents(names: Sequence[str], images: Sequence[str]) -> tuple[Documen
             raise unknown(assignment, "the manifest", [str(row.get("name")) for row in found])
         documents = copies
     return documents
+
+
+def of_today(document: Document) -> Document:
+    """A DeploymentConfig as a Deployment, an old group as the one that is served, with what is to be said of it."""
+    made = renewed(document.obj)
+    if made is None:
+        return document
+    notes: list[str] = []
+    for one in made.notes:
+        place = document.place(one.path)
+        where = f"{place.file}:{place.line}" if place.line else place.file
+        notes.append(f"{where}: {document.kind} {document.name}: {one.path}: {one.says}")
+    return replace(document, obj=made.obj, became=tuple(notes))
 
 
 def _template_of(obj: Obj) -> Obj:

@@ -59,11 +59,8 @@ def fix(  # noqa: PLR0913 - one parameter per option
     settings, _ = read_settings(config, namespace)
     gathered = Gathered()
     before = dict(read_texts(manifests, gathered))
-    readable = Gathered()
-    for file, text in before.items():
-        readable.add(text, file=file, namespace=namespace)
-    gathered.errors += readable.errors
     result = repaired(before, settings)
+    gathered.errors += result.errors
     if write:
         _write(before, result)
     if output is FixOutput.JSON:

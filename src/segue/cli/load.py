@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from cyclopts import Parameter
 
 from segue.cli.files import check_writable, write_whole
 from segue.cli.output import Output, emit, note, say, table
-from segue.load.plan import Mode, Plan
+from segue.load.plan import Mode, Plan, Scheme
 from segue.model.errors import Lost, UsageError
 from segue.model.objects import Obj, rfc3339_micro
 
+SCHEMES = tuple(scheme.value for scheme in Scheme)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -38,7 +40,9 @@ def load(  # noqa: PLR0913 - one parameter per option
     *,
     rate: Annotated[float, Parameter(help="requests per second, kept whatever the service does")] = 100.0,
     for_: Annotated[str, Parameter(name="--for", metavar="TIME", help="how long, such as 20s or 2m")] = "10s",
-    keep_alive: Annotated[int, Parameter(help="use this many kept connections; 0: a new one per request")] = 0,
+    keep_alive: Annotated[
+        int, Parameter(help="use this many kept connections; 0: a new one per request, or 16 where all are kept")
+    ] = 0,
     mixed: Annotated[bool, Parameter(help="new and kept connections by turns", negative="")] = False,
     paths: Annotated[
         list[str] | None, Parameter(metavar="/PATH", help="asked by turns; else the URL's own path")
@@ -53,19 +57,25 @@ def load(  # noqa: PLR0913 - one parameter per option
     """Send an open-loop load and account for every request.
 
     Requests leave at their planned moments whether or not earlier ones were answered, and latency counts from there.
-    Exit code 9 when requests were lost. Ctrl-C ends early and still sums up.
+    The URL says what is spoken: http, h2c (HTTP/2), grpc, grpc-stream, ws (WebSocket), sse (events), tcp (lines that
+    are echoed), dns (lookups through libc). Exit code 9 when requests were lost. Ctrl-C ends early and still sums up.
 
     Examples
     --------
     segue load http://127.0.0.1:31002/fast --rate 1000 --for 20s
     segue load http://127.0.0.1:31002 --paths /fast --slow 5 --keep-alive 16
     segue load http://127.0.0.1:31002/fast -o json --records requests.jsonl
+    segue load ws://127.0.0.1:31002/echo --keep-alive 50 --rate 500 --for 60s
+    segue load grpc://127.0.0.1:31002/grpc.health.v1.Health/Check --rate 200
+    segue load dns://web.default.svc.cluster.local --rate 50
     """
     from segue.host.loading import client_prefix, fire, is_inside  # noqa: PLC0415 - the help must not pay for it
     from segue.host.state import read_running, state_dir  # noqa: PLC0415
 
     if keep_alive < 0 or slow < 0:
         raise UsageError("--keep-alive and --slow count things: 0 or more")
+    if (mixed or slow) and not url.startswith("http://"):
+        raise UsageError(f"{url}: --mixed and --slow belong to http:// URLs", remedy="leave them out")
     plan = Plan(
         url=checked_url(url),
         rate=checked_rate(rate),
@@ -76,6 +86,7 @@ def load(  # noqa: PLR0913 - one parameter per option
         slow=slow,
         slow_path=checked_path(slow_path),
         timeout_s=seconds_from(timeout, "--timeout"),
+        run=f"load-{secrets.token_hex(4)}",
     )
     if records:
         check_writable(records, "--records")
@@ -106,19 +117,29 @@ def checked_url(url: str) -> str:
         port = parts.port
     except ValueError as error:
         raise UsageError(f"{url}: {error}", remedy=f"an http:// URL is needed, {example}") from error
-    if parts.scheme == "https":
-        raise UsageError(f"{url}: TLS is not spoken here yet", remedy="use an http:// URL")
-    if parts.scheme != "http" or not parts.hostname or port == 0:
-        raise UsageError(f"{url}: must be an http:// URL {example}")
+    if parts.scheme in ("https", "wss", "grpcs"):
+        raise UsageError(f"{url}: TLS is not spoken here yet", remedy="use a URL without it, such as http:// or ws://")
+    if parts.scheme not in SCHEMES or not parts.hostname or port == 0:
+        raise UsageError(
+            f"{url}: must be an http:// URL {example}", remedy="or one of: " + ", ".join(f"{one}://" for one in SCHEMES)
+        )
     if parts.username is not None:
         raise UsageError(f"{url}: user and password are not sent", remedy="leave them out")
+    if parts.scheme == Scheme.TCP and port is None:
+        raise UsageError(f"{url}: which port?", remedy="such as tcp://127.0.0.1:31002")
+    if parts.scheme == Scheme.DNS and (port is not None or parts.path not in ("", "/")):
+        raise UsageError(f"{url}: a lookup has a name only", remedy=f"such as dns://{parts.hostname}")
+    if parts.scheme in (Scheme.GRPC, Scheme.GRPC_STREAM) and parts.path.count("/") != 2:
+        raise UsageError(
+            f"{url}: which method?", remedy=f"such as {parts.scheme}://{parts.netloc}/package.Service/Method"
+        )
     return url
 
 
 def checked_rate(rate: float) -> float:
     """A rate that one process can keep."""
-    if not 0 < rate <= 50_000:
-        raise UsageError(f"--rate {rate:g}: must be above 0 and at most 50000")
+    if not 0 < rate <= 200_000:
+        raise UsageError(f"--rate {rate:g}: must be above 0 and at most 200000")
     return rate
 
 
@@ -131,8 +152,7 @@ def checked_path(path: str) -> str:
 
 def path_of(url: str) -> str:
     """The path of a URL, / where it has none."""
-    rest = url.removeprefix("http://").partition("/")
-    return "/" + rest[2]
+    return "/" + url.partition("://")[2].partition("/")[2]
 
 
 def _progress(output: Output) -> Callable[[Obj], None]:

@@ -87,6 +87,7 @@ COMMANDS = (
     ),
     _command("dns measure", PROOF, "dns_measure:measure", "Measure lookups from a pod, and tell what they wait for."),
     _command("dns plan", PROOF, "dns_plan:plan", "Judge and repair a Corefile, and say what CoreDNS needs."),
+    _command("dns apply", PROOF, "dns_apply:apply", "Roll CoreDNS out with a better Corefile, losing no lookup."),
     _command("receipt show", PROOF, "receipts:show", "Show a receipt on one screen."),
     _command("receipt list", PROOF, "receipts:list_", "List the receipts that were kept."),
     _command("receipt verify", PROOF, "receipts:verify", "Compute a receipt's claims again from its raw record."),

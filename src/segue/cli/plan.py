@@ -55,6 +55,8 @@ def plan(  # noqa: PLR0913 - one parameter per option
         rows = [_as_obj(proposal, _pins(preparation)) for proposal in preparation.deployments]
         emit([*map(native_as_obj, preparation.natives), *rows], output)
         return 0
+    for said in wanted.became:
+        say(said)
     for kind, name, copy in _pins(preparation):
         say(f"{kind} {name} is pinned as {copy}: this version reads that copy, which goes with its ReplicaSet")
     for native in preparation.natives:
@@ -77,6 +79,8 @@ def _as_obj(proposal: Proposal, pins: list[tuple[str, str, str]]) -> Obj:
     found: Obj = {"deployment": proposal.placed.document.name, "namespace": proposal.placed.namespace}
     if pins:
         found["pinned"] = [{"kind": kind, "name": name, "copy": copy} for kind, name, copy in pins]
+    if became := proposal.placed.document.became:
+        found["converted"] = list(became)
     plan = proposal.plan
     if plan is None:
         return {**found, "note": proposal.note}

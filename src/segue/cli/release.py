@@ -75,6 +75,11 @@ class Wanted:
             words=" ".join([*words, *(f"--image {one}" for one in image)]),
         )
 
+    @property
+    def became(self) -> tuple[str, ...]:
+        """What is to be said of manifests of other times."""
+        return tuple(said for document in self.read for said in document.became)
+
     def documents(self, namespace: str, driving: Driver) -> Flow[tuple[Document, ...]]:
         """The documents; of what runs only the cluster can tell."""
         if not self.deployment:
@@ -123,9 +128,12 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release -f shop/ --together                # several workloads: all switch, or none
     segue release -f deploy.yaml --side-by-side      # Deployment web-v2 beside web-v1
     segue release -f db.yaml                         # a StatefulSet: one ordinal after the other
+    segue release -f dc.yaml                         # a DeploymentConfig of OpenShift, as a Deployment
     """
     approach = beside.of(manner.approach(no_wait=no_wait), from_manifest=not deployment)
     wanted = Wanted.of(deployment, filename or [], image or [], "release")
+    for said in wanted.became:
+        note(said)
     driving = driver(
         cap_s=drain_cap, timeout_s=timeout, sampler_image=sampler_image, approach=approach, outbound=drain_outbound
     )

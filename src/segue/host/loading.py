@@ -22,7 +22,7 @@ def client_prefix(state: Path, running: Running) -> tuple[str, ...]:
 
 def is_inside(url: str, running: Running | None) -> bool:
     """Whether a URL names the embedded cluster's own node, which only its client namespace reaches directly."""
-    host = url.removeprefix("http://").split("/", 1)[0].rpartition(":")[0]
+    host = url.partition("://")[2].split("/", 1)[0].rpartition(":")[0]
     return running is not None and host == running.node_ip
 
 

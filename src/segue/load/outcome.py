@@ -33,8 +33,12 @@ class Outcome(StrEnum):
     RESET_IN_ANSWER = "reset-in-answer"  # RST within the answer
     EMPTY_ANSWER = "empty-answer"  # closed without one byte: curl's error 52
     SHORT_ANSWER = "short-answer"  # closed within the answer
-    BAD_ANSWER = "bad-answer"  # what came is no HTTP
-    BAD_STATUS = "bad-status"  # complete, but 4xx or 5xx
+    BAD_ANSWER = "bad-answer"  # what came is not what the URL says is spoken
+    BAD_STATUS = "bad-status"  # complete, but 4xx or 5xx, or a gRPC status that is not OK
+    STREAM_REFUSED = "stream-refused"  # GOAWAY or REFUSED_STREAM: not begun by the server, may be repeated
+    STREAM_RESET = "stream-reset"  # RST_STREAM of another kind: this stream alone
+    STREAM_ENDED = "stream-ended"  # the server ended in order what the client still used: a WebSocket, a stream
+    LOOKUP_FAILED = "lookup-failed"  # libc's resolver gave no address; `errno` has its EAI_ code
     READ_TIMEOUT = "read-timeout"  # connected, no complete answer in time
     NEVER_SENT = "never-sent"  # all keep-alive connections stayed busy until its time was over
     OWN_FAULT = "own-fault"  # out of ports or files, or stopped: says nothing about the service

@@ -64,6 +64,7 @@ class Tally:
     errnos: dict[str, int] = field(default_factory=dict)
     seconds: dict[int, dict[str, int]] = field(default_factory=dict)
     latencies: Latencies = field(default_factory=Latencies)
+    sessions: dict[str, int] = field(default_factory=dict)
     late: int = 0
     lateness_max_s: float = 0.0
     longest_gap_s: float = 0.0
@@ -75,6 +76,10 @@ class Tally:
         outcome = record.outcome
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         self._end_s = max(self._end_s, record.done_s)
+        if not record.nth and record.session:
+            self.sessions.setdefault("held", 0)
+            self.sessions.setdefault("cut", 0)
+            self.sessions["cut" if outcome.lost else "held"] += outcome is not Outcome.OWN_FAULT
         if record.sent_s:
             lateness_s = max(0.0, (record.sent_s if record.reused else record.opened_s) - record.planned_s)
             self.late += lateness_s > LATE_S
@@ -85,7 +90,8 @@ class Tally:
         if outcome is Outcome.OK:
             version = record.version or "?"
             self.versions[version] = self.versions.get(version, 0) + 1
-            self.latencies.add(record.latency_s)
+            if record.nth:
+                self.latencies.add(record.latency_s)
             self.longest_gap_s = max(self.longest_gap_s, self._gap_until(record.done_s))
             self._last_ok_s = max(self._last_ok_s, record.done_s)
         elif record.errno:
@@ -126,6 +132,7 @@ class Tally:
             "outcomes": {outcome.value: count for outcome, count in sorted(self.outcomes.items())},
             "errnos": dict(sorted(self.errnos.items())),
             "versions": dict(sorted(self.versions.items())),
+            "sessions": self.sessions,
             "latencyMs": self.latencies.as_json(),
             "longestGapMs": round(gap_s * 1000, 3),
             "seconds": [{"second": second, **self.seconds[second]} for second in sorted(self.seconds)],

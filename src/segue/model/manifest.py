@@ -39,6 +39,7 @@ class Document:
     line: int
     lines: Mapping[str, int] = field(repr=False)
     from_running: bool = False  # no file: it was made of what runs, and brings only what is to change
+    became: tuple[str, ...] = ()  # the file has it as of other times: what became of its fields, for people
 
     @property
     def kind(self) -> str:

@@ -266,6 +266,7 @@ class _Building:
         mark = _at(event.start_mark)
         node = Node(value, self._offset + mark.index, 0, self._line + mark.line + 1)
         node.flow = bool(event.flow_style)
+        self._no_tag(event, "map")
         merged: list[Node] = []
         end = _at(event.end_mark)
         while not isinstance(key := self._next(), yaml.MappingEndEvent):
@@ -312,12 +313,18 @@ class _Building:
         mark = _at(event.start_mark)
         node = Node(values, self._offset + mark.index, 0, self._line + mark.line + 1)
         node.flow = bool(getattr(event, "flow_style", False))
+        self._no_tag(event, "seq")
         while not isinstance(item := self._next(), yaml.SequenceEndEvent):
             child = self._node(item, depth + 1)
             node.children[len(values)] = child
             values.append(child.value)
         node.end = self._offset + _at(item.end_mark).index if node.flow else self._end_of(node, node.start)
         return node
+
+    def _no_tag(self, event: yaml.Event, kind: str) -> None:
+        tag = getattr(event, "tag", None)
+        if tag not in {None, "!", f"tag:yaml.org,2002:{kind}"}:
+            raise self._wrong(f"the YAML tag {tag} has no meaning in JSON", event, remedy="leave it out")
 
     @staticmethod
     def _end_of(node: Node, otherwise: int) -> int:
@@ -346,7 +353,9 @@ class _Building:
 
 @lru_cache(maxsize=4096)
 def _resolved(text: str) -> object:
-    """What a plain scalar means: as PyYAML reads it, but for dates, which JSON does not have."""
+    """What a plain scalar means: as PyYAML reads it, but for what kubectl takes as text."""
+    if ":" in text:
+        return text  # a date, or 22:22, which is 1342 in YAML 1.1 but to kubectl a text
     kind = _resolver().resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]  # no stubs
     if kind in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:str", "tag:yaml.org,2002:value"}:
         return text

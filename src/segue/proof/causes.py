@@ -39,6 +39,7 @@ class CauseKind(StrEnum):
     KEEP_ALIVE_RACE = "keep-alive-race"
     OVERLOAD = "overload"
     WRONG_ANSWER = "wrong-answer"
+    LOOKUP_FAILED = "lookup-failed"
     OWN_FAULT = "own-fault"
     UNKNOWN = "unknown"
 
@@ -96,6 +97,8 @@ def explain(record: Record, timeline: Timeline) -> Cause:
             return Cause(kind=CauseKind.OWN_FAULT)
         case Outcome.NEVER_SENT:
             return Cause(kind=CauseKind.OVERLOAD)
+        case Outcome.LOOKUP_FAILED:
+            return Cause(kind=CauseKind.LOOKUP_FAILED)
         case _:
             pass
     flow = timeline.flow_of(record)
@@ -177,7 +180,9 @@ def _judge(record: Record, story: PodStory) -> _Finding | None:
             return _address_gone(record, story) or _overload(record, story)
         case Outcome.RESET_BEFORE_ANSWER | Outcome.EMPTY_ANSWER | Outcome.RESET_IN_ANSWER | Outcome.SHORT_ANSWER:
             return _cut(record, story)
-        case Outcome.OK | Outcome.OWN_FAULT | Outcome.NEVER_SENT:
+        case Outcome.STREAM_REFUSED | Outcome.STREAM_RESET | Outcome.STREAM_ENDED:
+            return _cut(record, story)
+        case Outcome.OK | Outcome.OWN_FAULT | Outcome.NEVER_SENT | Outcome.LOOKUP_FAILED:
             return None
 
 
@@ -192,6 +197,11 @@ def _address_gone(record: Record, story: PodStory) -> _Finding | None:
     # A refusal needs somebody who refuses: without a clear order of times it speaks for a closed listener.
     slack_s = SLACK_S if waited or record.outcome is Outcome.UNREACHABLE else 0.0
     gone = story.sandbox_gone((record.done_s if hung else record.opened_s) + slack_s)
+    if gone is None and slack_s and not hung:
+        # Nobody told of the removal. A network that is still there refuses once its process has ended.
+        gone = story.last(What.CONTAINER_EXITED, record.opened_s)
+        if gone is None or story.first(What.CONTAINER_STARTED, gone.at_s, record.opened_s) or not _deleted(story, gone):
+            return None
     if gone is None:
         return None
     if hung and story.first(What.CONTAINER_EXITED, record.opened_s - SLACK_S, gone.at_s - SLACK_S):
@@ -212,11 +222,28 @@ def _nobody_listened(record: Record, story: PodStory) -> _Finding | None:
     if span.end is None or at_s < span.earliest_end_s - SLACK_S:
         if span.begin.at_s >= record.opened_s - SLACK_S:  # it opened while we tried
             return _too_early(story, at_s, after_s=opened[-2].end_s if len(opened) > 1 else 0.0)
-        return None
-    again = story.first(What.POD_READY, span.end_s + SLACK_S, at_s)
-    if again is not None and story.first(What.CONTAINER_STARTED, span.end_s - SLACK_S, at_s):
+        return _closed_unseen(story, span, at_s)
+    again = story.first(What.POD_READY, span.end_s + SLACK_S, at_s) or story.first(
+        What.RULE_ADDED, span.end_s + SLACK_S, at_s
+    )
+    if again is not None and (
+        story.first(What.CONTAINER_STARTED, span.end_s - SLACK_S, at_s) or story.first(What.LISTENER_OPENED, at_s)
+    ):
         return _too_early(story, at_s, after_s=span.end_s)
     return _closed(story, span, at_s, CauseKind.LISTENER_CLOSED_FIRST)
+
+
+def _closed_unseen(story: PodStory, span: Span, at_s: float) -> _Finding | None:
+    """It refused, so its listener had closed, although nobody told of that: SIGTERM before it is what closes one."""
+    term = story.last(What.SIGTERM_SENT, at_s + SLACK_S, span.begin.at_s) or story.last(
+        What.POD_DELETION_SET, at_s, span.begin.at_s
+    )
+    if term is None:
+        return None
+    living = _liveness(story, span.begin.at_s, at_s) is None and _deleted(story, term)
+    kind = CauseKind.LISTENER_CLOSED_FIRST if living else CauseKind.LIVENESS_KILL
+    evidence = (*_prelude(story, at_s), term, story.rule_over(term.at_s))
+    return _Finding(kind=kind, distance_s=abs(at_s - term.at_s), evidence=evidence)
 
 
 def _too_early(story: PodStory, at_s: float, *, after_s: float) -> _Finding | None:
@@ -237,7 +264,10 @@ def _nobody_accepted(record: Record, story: PodStory) -> _Finding | None:
 
 
 def _overload(record: Record, story: PodStory) -> _Finding | None:
-    listening = any(span.holds(record.opened_s) for span in story.listeners)
+    # A handshake that was completed, or a SYN that a living pod did not refuse, found a listener: none need be told of.
+    gone = story.first(What.CONTAINER_EXITED, story.happenings[0].at_s, record.opened_s)
+    back = gone is not None and story.first(What.CONTAINER_STARTED, gone.at_s, record.opened_s) is not None
+    listening = any(span.holds(record.opened_s) for span in story.listeners) or gone is None or back
     return _Finding(kind=CauseKind.OVERLOAD, distance_s=_FAR_S, evidence=()) if listening else None
 
 
@@ -247,7 +277,9 @@ def _overload(record: Record, story: PodStory) -> _Finding | None:
 def _cut(record: Record, story: PodStory) -> _Finding | None:
     """Connected, then reset or closed: by a death, by a closing listener (N1), or as an idle connection (N5)."""
     begin_s = record.sent_s or record.opened_s
-    died = story.first(What.CONTAINER_EXITED, begin_s - SLACK_S, record.done_s + EXIT_LAG_S)
+    died = story.first(What.CONTAINER_EXITED, begin_s - SLACK_S, record.done_s + EXIT_LAG_S) or story.first(
+        What.SIGKILL_SENT, begin_s - SLACK_S, record.done_s + SLACK_S
+    )
     idle = record.reused and record.bytes_in == 0
     if died is not None:
         ended = _end_of_run(story, died.at_s)
@@ -266,7 +298,14 @@ def _cut(record: Record, story: PodStory) -> _Finding | None:
         return _Finding(kind=CauseKind.KEEP_ALIVE_RACE, distance_s=_FAR_S, evidence=(term,))
     span = _closing(record, story)
     if span is not None:
-        return _closed(story, span, record.done_s, CauseKind.QUEUE_RESET)
+        # A closing listener resets; who closes in order had read the request, and ended although nobody told of it.
+        reset = record.outcome in (Outcome.RESET_BEFORE_ANSWER, Outcome.RESET_IN_ANSWER)
+        kind = CauseKind.QUEUE_RESET if reset else CauseKind.ENDED_WITH_WORK
+        return _closed(story, span, record.done_s, kind)
+    term = story.first(What.SIGTERM_SENT, record.opened_s - SLACK_S, record.done_s + SLACK_S)
+    if term is not None and record.outcome is Outcome.RESET_BEFORE_ANSWER:  # as its listener would, had it been seen
+        evidence = (*_prelude(story, term.at_s), term)
+        return _Finding(kind=CauseKind.QUEUE_RESET, distance_s=abs(record.done_s - term.at_s), evidence=evidence)
     gone = story.first(What.SANDBOX_REMOVED, begin_s - SLACK_S, record.done_s + SLACK_S)
     if gone is not None:
         return _Finding(kind=CauseKind.ADDRESS_GONE, distance_s=record.done_s - gone.at_s, evidence=(gone,))
@@ -313,7 +352,13 @@ def _end_of_listener(story: PodStory, span: Span) -> CauseKind:
     term = story.last(What.SIGTERM_SENT, closed_s + SLACK_S, begun_s)
     exited = story.first(What.CONTAINER_EXITED, span.earliest_end_s - EXIT_LAG_S, closed_s + EXIT_LAG_S)
     if exited is None:
-        return CauseKind.ENDED_WITH_WORK if term else CauseKind.UNKNOWN
+        killed = story.first(What.SIGKILL_SENT, span.earliest_end_s - SLACK_S, closed_s + SLACK_S)
+        if killed is not None:
+            return CauseKind.KILLED
+        deleted = story.last(What.POD_DELETION_SET, closed_s + SLACK_S, begun_s)
+        if term is not None and not _deleted(story, span.end):
+            return CauseKind.LIVENESS_KILL
+        return CauseKind.ENDED_WITH_WORK if term or deleted else CauseKind.UNKNOWN
     kind = _end_of_run(story, exited.at_s)
     killed = story.last(What.SIGKILL_SENT, exited.at_s + SLACK_S, begun_s)
     if term is not None and kind is CauseKind.KILLED and killed and span.earliest_end_s < killed.at_s - SLACK_S:
@@ -323,8 +368,8 @@ def _end_of_listener(story: PodStory, span: Span) -> CauseKind:
 
 def _end_of_run(story: PodStory, exited_s: float) -> CauseKind:
     """Why a container's process ended."""
-    exited = story.last(What.CONTAINER_EXITED, exited_s)
-    assert exited is not None, "asked about an exit that was recorded"
+    exited = story.last(What.CONTAINER_EXITED, exited_s) or story.last(What.SIGKILL_SENT, exited_s)
+    assert exited is not None, "asked about an end that was recorded"
     started = story.last(What.CONTAINER_STARTED, exited_s)
     begun_s = started.at_s if started else 0.0
     if _liveness(story, begun_s, exited_s) is not None:
@@ -333,8 +378,24 @@ def _end_of_run(story: PodStory, exited_s: float) -> CauseKind:
     if killed or exited.data.get("signal") == 9 or exited.data.get("exit_code") == 137:
         return CauseKind.KILLED
     if story.last(What.SIGTERM_SENT, exited_s + SLACK_S, begun_s) is not None:
+        # The node sends one for a deletion or for a probe that failed; nothing told of the former.
+        return CauseKind.ENDED_WITH_WORK if _deleted(story, exited) else CauseKind.LIVENESS_KILL
+    if exited.data.get("exit_code") in (0, 143) and _deleted(story, exited):  # nobody told of the SIGTERM it obeyed
         return CauseKind.ENDED_WITH_WORK
     return CauseKind.CRASHED
+
+
+def _deleted(story: PodStory, end: Happening) -> bool:
+    """Whether its pod was on its way out when it ended: told, or seen by what follows of a deletion."""
+    if any(story.last(what) is not None for what in (What.POD_DELETION_SET, What.POD_REMOVED, What.SANDBOX_REMOVED)):
+        return True
+    if story.last(What.POD_CREATED) is None and story.last(What.ENDPOINT_ADDED) is None:
+        return True  # the API told nothing of this pod: that it is silent about a deletion says nothing
+    if story.last(What.CONTAINER_EXITED) is None and story.last(What.RULE_REMOVED) is not None:
+        return True  # what is only restarted keeps its rule until its exit is seen
+    # An endpoint leaves before the end of a pod that is deleted, and after that of one that is only restarted.
+    left = story.last(What.ENDPOINT_REMOVED, end.at_s - 2 * SLACK_S)
+    return left is not None and story.first(What.ENDPOINT_ADDED, left.at_s) is None
 
 
 def _liveness(story: PodStory, begun_s: float, until_s: float) -> Happening | None:

@@ -19,6 +19,7 @@ SUMMARY: dict[CauseKind, str] = {
     CauseKind.KEEP_ALIVE_RACE: "the server closed an idle connection just as it was used again",
     CauseKind.OVERLOAD: "the pod was there but did not answer in time",
     CauseKind.WRONG_ANSWER: "the application answered with an error",
+    CauseKind.LOOKUP_FAILED: "the name was not resolved",
     CauseKind.OWN_FAULT: "the load itself failed (no loss of the service)",
     CauseKind.UNKNOWN: "no measured time explains it",
 }
@@ -45,6 +46,7 @@ REMEDY: dict[CauseKind, str] = {
     ),
     CauseKind.OVERLOAD: "Add pods, or look for what hangs.",
     CauseKind.WRONG_ANSWER: "Look at the application's log.",
+    CauseKind.LOOKUP_FAILED: "Ask what the lookup costs and who answers it: segue dns explain NAME.",
     CauseKind.OWN_FAULT: "Lower the rate, or widen net.ipv4.ip_local_port_range and the limit of open files.",
     CauseKind.UNKNOWN: "Run the drill with flows switched on.",
 }
@@ -107,6 +109,9 @@ class _Teller:
             case CauseKind.WRONG_ANSWER:
                 answer = f"status {self._record.status}" if self._record.status else "something that is no HTTP"
                 return f"{self._pod} answered with {answer} at {self._at(self._record.done_s)}"
+            case CauseKind.LOOKUP_FAILED:
+                said = self._record.errno or "no address"
+                return f"libc's resolver gave up on {self._record.path} with {said} at {self._at(self._record.done_s)}"
             case CauseKind.OWN_FAULT:
                 why = self._record.errno or "it was stopped"
                 return f"the load itself could not make this request ({why})"

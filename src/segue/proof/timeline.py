@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from segue.load.record import Record
 from segue.model.timeline import Happening, What
 
-# Two measurements of one moment, taken by two processes on one machine, differ by scheduling only.
-SLACK_S = 0.03
+# Two measurements of one moment differ by scheduling, and by the clocks of two machines: NTP keeps 50 ms easily.
+SLACK_S = 0.06
 # The data plane tells of a connection after the fact.
 FLOW_LAG_S = 1.0
 
@@ -110,13 +110,38 @@ def _spans(rows: Iterable[Happening], begins: What, ends: What, key: str) -> lis
 
 def _listeners(rows: list[Happening]) -> list[Span]:
     """Listening times; the end of the container ends them where nobody saw the listener itself go."""
-    seen = _spans(rows, What.LISTENER_OPENED, What.LISTENER_CLOSED, "port")
+    seen = _spans(_opened_too(rows), What.LISTENER_OPENED, What.LISTENER_CLOSED, "port")
     exits = [row for row in rows if row.what in (What.CONTAINER_EXITED, What.SANDBOX_REMOVED)]
+    started: set[str] = set()
+    for row in rows:  # a container that starts again had ended, told or not
+        if row.what is What.CONTAINER_STARTED:
+            name = str(row.data.get("container", ""))
+            exits += [row] if name in started else []
+            started.add(name)
+    exits.sort(key=lambda row: row.at_s)
     closed: list[Span] = []
     for span in seen:
         cut = next((row for row in exits if span.begin.at_s < row.at_s < span.end_s), None)
         closed.append(Span(begin=span.begin, end=cut) if cut and span.end is None else span)
     return closed
+
+
+def _opened_too(rows: list[Happening]) -> list[Happening]:
+    """What closed had been open, and what ended after it was ready had listened, although nobody told of the opening:
+    the start of the container (or its readiness) stands for it."""
+    told = [row for row in rows if row.what in (What.LISTENER_OPENED, What.LISTENER_CLOSED)]
+    first = next((row for row in rows if row.what in (What.LISTENER_CLOSED, What.CONTAINER_EXITED)), None)
+    if first is None or (told and told[0].what is What.LISTENER_OPENED):
+        return rows
+    ready = next((row for row in rows if row.what is What.POD_READY and row.at_s < first.at_s), None)
+    begun = next((row for row in rows if row.what in (What.CONTAINER_STARTED, What.SANDBOX_CREATED)), None)
+    stands = ready or (begun if first.what is What.LISTENER_CLOSED else None)
+    if stands is None or stands.at_s > first.at_s or any(row.at_s < first.at_s for row in told):
+        return rows
+    # A moment for the order of things only: as evidence the happening itself is shown.
+    port = {"port": first.data["port"]} if "port" in first.data else {"port": ""}
+    opening = Happening(at_s=stands.at_s, what=What.LISTENER_OPENED, pod=stands.pod, data=port)
+    return sorted([*rows, opening], key=lambda row: row.at_s)
 
 
 class Timeline:

@@ -16,6 +16,7 @@ from segue.release.memory import RAMPED, Memory
 from segue.release.native_snapshot import NODES, ORDINALS, SURGE, NativeSnapshot
 from segue.release.natives import NativePlan
 from segue.release.plan import Approach, Target, stops_of
+from segue.release.promised import propagation_s
 
 TIMEOUT_S = 600.0  # of each pod; neither kind has a progressDeadlineSeconds
 PROPAGATION_S = Policy().timer_s  # how long a data plane may still send to a pod that has begun to end
@@ -175,13 +176,14 @@ def _hook(plan: NativePlan, seen: NativeSnapshot) -> list[str]:
         return []
     slept_s = stop_sleep_s(seen.native.template)
     lost = "what is sent to a pod that ends, until the data plane knows, is lost"
-    hook = f"preStop: {{sleep: {{seconds: {PROPAGATION_S:g}}}}}"
+    needed_s = propagation_s(seen.native.obj) or PROPAGATION_S
+    hook = f"preStop: {{sleep: {{seconds: {needed_s:g}}}}}"
     if slept_s is None:
-        return [f"whether its preStop hook waits for {PROPAGATION_S:g} s cannot be read from here: else {lost}"]
+        return [f"whether its preStop hook waits for {needed_s:g} s cannot be read from here: else {lost}"]
     if slept_s == 0:
         return [f"what runs has no preStop hook: {lost}; {hook} in the template helps from the release after this"]
-    if slept_s < PROPAGATION_S:
-        return [f"its preStop hook waits {slept_s:g} s, a data plane may need {PROPAGATION_S:g} s: else {lost}"]
+    if slept_s < needed_s:
+        return [f"its preStop hook waits {slept_s:g} s, a data plane may need {needed_s:g} s: else {lost}"]
     return []
 
 

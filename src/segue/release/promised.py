@@ -44,6 +44,11 @@ def promised(
     return replace(policy, timer_s=min(max(policy.quiet_min_s, *known), cap_s), cap_s=cap_s)
 
 
+def propagation_s(obj: Obj) -> float | None:
+    """P as a workload or its template says it, the larger of the two; None where neither does."""
+    return max((said for each in _said_by(obj) if (said := _seconds(each.get(PROPAGATION, "")))), default=None)
+
+
 def _said_by(obj: Obj) -> tuple[dict[str, str], dict[str, str]]:
     return annotations_of(obj), annotations_of(obj.get("spec", {}).get("template") or {})
 

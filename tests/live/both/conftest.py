@@ -24,7 +24,7 @@ from testbed.image_recipes import AGENT, lay_out_agent
 from testbed.layout import NODE_NAME, bed
 from testbed.starting import read_started
 from testbed.status import status
-from tests.live.both import example_images
+from tests.live.both import core_dns, example_images
 from tests.live.both.manifests import PUPPET
 from tests.live.both.world import HERE, Place, World, client_env, doors
 from tests.live.console import BIN
@@ -38,6 +38,8 @@ images:
     command: ["{{python}}", "-I", "-S", "{HERE}/puppet/puppet.py"]
     env:
       VERSION: "{{tag}}"
+  - image: {core_dns.IMAGE}
+    command: ["{core_dns.BINARY}"]
 """
 
 

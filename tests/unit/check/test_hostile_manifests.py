@@ -43,7 +43,17 @@ HOSTILE = {
     "control": ("a: \x01\n", "not YAML"),
     "key of a list": ("? [a]\n: b\n", "a key must be text"),
     "tag": ("a: !!python/object:os.system x\n", "has no meaning"),
+    "tag of a mapping": ("a: !!python/object:os.system {b: x}\n", "has no meaning"),
+    "tag of a list": ("a: !!python/object/apply:os.system [x]\n", "has no meaning"),
     "long document": ("a: " + "x" * 4_000_000, "characters"),
+    "merges": (
+        "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: 1}}\n" for n in range(1, 3000)),
+        "unfolds to more than",
+    ),
+    "deep JSON": ('{"a":' * 200_000 + "1" + "}" * 200_000, "nested deeper"),
+    "tabs": ("a:\n" + "\t\t\n" * 500_000, "not YAML"),
+    "question marks": ("? " * 900_000, "a key must be text"),
+    "twice, often": ("a: 1\n" * 300_000, "stands twice"),
 }
 
 
@@ -112,6 +122,52 @@ def yaml_of(rule: str, start: int = 0) -> Iterator[str]:
     """The documents of a bad manifest from this one on."""
     parts = (PAIRS / rule / "bad.yaml").read_text().split("---\n")
     yield from (("---\n" if at else "") + part for at, part in enumerate(parts) if at >= start)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\ufeff" + GOOD, GOOD.replace("\n", "\r\n"), GOOD.replace("\n", "\r"), "%YAML 1.1\n---\n" + GOOD],
+    ids=["BOM", "CRLF", "CR", "directive"],
+)
+def test_what_is_only_unusual_is_read(text: str) -> None:
+    gathered = Gathered()
+
+    gathered.add(text, file="x.yaml")
+
+    assert [(one.kind, one.name) for one in gathered.sources] == [("Service", "web")]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("yes", True),
+        ("010", 8),
+        ("0x50", 80),
+        ("22:22", "22:22"),
+        ("2001-01-01", "2001-01-01"),
+        ("9" * 5000, "9" * 5000),
+    ],
+)
+def test_a_scalar_means_what_kubectl_takes_it_for(said: str, meant: object) -> None:
+    (piece,) = pieces(f"a: {said}\n", file="x.yaml")
+
+    assert isinstance(piece, Piece)
+    assert piece.node.value == {"a": meant}
+
+
+@pytest.mark.long
+def test_a_set_of_thousands_is_repaired_in_linear_time() -> None:
+    """2,000 Deployments of which each needs a fix, and 2,000 budgets that all select the same pods."""
+    one = next(yaml_of("ZD101"))
+    head = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata:\n  name: p"
+    tail = "\nspec:\n  selector:\n    matchLabels:\n      app: web\n"
+    parts = [one.replace("name: web", f"name: web{n}", 1) for n in range(2000)]
+    text = "---\n".join([*parts, *(f"{head}{n}{tail}" for n in range(2000)), next(yaml_of("ZD101", 1))])
+    began_s = time.process_time()
+
+    repaired({"x.yaml": text}, Settings())
+
+    assert time.process_time() - began_s < 12.0
 
 
 def test_json_objects_may_follow_each_other() -> None:

@@ -120,3 +120,14 @@ def test_sizes_by_both_laws() -> None:
     assert (size["memory_mb_published"], size["memory_mb_fitted"], size["replicas"]) == (58.3, 57.7, 2)
     assert sized(pods=4000, services=300, queries_per_s=0, autopath=True)["memory_mb_published"] == 73.2
     assert sized(pods=1, services=1, queries_per_s=33_669, autopath=False)["replicas"] == 3
+
+
+def test_a_limit_leaves_room_for_the_start() -> None:
+    """With autopath all Pods are held whole while CoreDNS starts: far more than what it needs afterwards."""
+    size = sized(pods=45_000, services=5_000, queries_per_s=0, autopath=True)
+
+    assert size["memory_law"]["rss"]["from_mb"] < 201.2 < size["memory_law"]["rss"]["to_mb"]
+    assert size["memory_law"]["peak"]["from_mb"] < 470.8 < size["memory_law"]["peak"]["to_mb"]
+    assert size["memory_limit_mb"] > size["memory_request_mb"] > size["memory_law"]["rss"]["to_mb"]
+    small = sized(pods=10, services=10, queries_per_s=0, autopath=False)
+    assert small["memory_limit_mb"] == small["memory_request_mb"]

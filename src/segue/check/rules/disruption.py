@@ -233,7 +233,12 @@ def no_budget(case: Case) -> Iterator[Finding]:
     fix = Fix(question=f"Which labels select the pods of {case.source.name}, and no others?")
     is_meant = part(selector, "matchLabels") or rows(selector, "matchExpressions")
     taken = case.joined.named("PodDisruptionBudget", case.source.name, case.source.namespace)
-    if is_meant and not taken and expressions_hold(selector, case.pod_labels):
+    others = [one for one in case.joined.selected_by(selector, case.source.namespace) if one is not case.source]
+    if others:  # a budget for each would be two for some pods, which is ZD404
+        fix = Fix(
+            question=f"Its selector matches pods of {others[0].title}, too: one budget for both, or which labels?"
+        )
+    elif is_meant and not taken and expressions_hold(selector, case.pod_labels):
         fix = Fix(objects=((case.source, _budget(case, selector)),))
     yield with_fix(found, fix, n=case.n)
 

@@ -68,6 +68,18 @@ _MOVED: dict[str, tuple[Moved, ...]] = {
         Moved(kinds=frozenset({"Ingress"}), to="networking.k8s.io/v1", since=22, is_same=False),
     ),
     "policy/v1beta1": (Moved(kinds=frozenset({"PodDisruptionBudget"}), to="policy/v1", since=25, is_same=True),),
+    "batch/v1beta1": (Moved(kinds=frozenset({"CronJob"}), to="batch/v1", since=25, is_same=True),),
+    "rbac.authorization.k8s.io/v1beta1": (
+        Moved(
+            kinds=frozenset({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}),
+            to="rbac.authorization.k8s.io/v1",
+            since=22,
+            is_same=True,
+        ),
+    ),
+    "apiextensions.k8s.io/v1beta1": (
+        Moved(kinds=frozenset({"CustomResourceDefinition"}), to="apiextensions.k8s.io/v1", since=22, is_same=False),
+    ),
     "autoscaling/v2beta1": (
         Moved(kinds=frozenset({"HorizontalPodAutoscaler"}), to="autoscaling/v2", since=25, is_same=False),
     ),
@@ -149,26 +161,34 @@ def misplaced(source: Source) -> Iterator[Finding]:
     pod = part(spec, "template", "spec")
     for key, where in _IN_POD.items():
         if key in pod:
-            yield _misplaced(source, (*POD, key), pod[key], where)
+            yield _misplaced(source, (*POD, key), pod[key], where, spec.get(key) if where == "spec" else None)
     for index, container in enumerate(rows(pod, "containers")):
         for key, where in _IN_CONTAINER.items():
             if key in container:
                 yield _misplaced(source, (*POD, "containers", index, key), container[key], where)
 
 
-def _misplaced(source: Source, path: Path, value: object, where: str) -> Finding:
+def _misplaced(source: Source, path: Path, value: object, where: str, counts: object = None) -> Finding:
+    """`counts`: what stands where it is read."""
     key = str(path[-1])
     shown = f"{key} {value}" if isinstance(value, int | str) else key
+    said = "without it the default counts"
+    if counts is not None:
+        said = "that of spec counts" if counts == value else f"that of spec counts, {counts}"
     return with_fix(
         Finding(
             rule=ZD602,
-            severity=ZD602.severity,
+            severity=Severity.WARNING if counts == value else ZD602.severity,
             source=source,
             path=path,
-            message=f"{shown} of {source.title} is not read here: without it the default counts",
-            remedy=f"move it to {where}",
+            message=f"{shown} of {source.title} is not read here: {said}",
+            remedy=f"move it to {where}" if counts is None else "leave it out",
         ),
-        Fix(question=f"Move {key} to {where}; is its value still what you want?"),
+        Fix(question=f"Move {key} to {where}; is its value still what you want?")
+        if counts is None
+        else Fix(changes=(Change(source=source, path=path, remove=True),))
+        if counts == value
+        else Fix(question=f"Which {key} do you want, {value} or {counts}? Only spec.{key} counts."),
     )
 
 

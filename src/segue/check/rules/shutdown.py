@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from segue.check.case import POD, Case, counted, with_fix
 from segue.check.findings import Change, Finding, Fix, Path, Rule, Severity
-from segue.check.pods import Container
+from segue.check.pods import Container, slept
 
 SLEEP_MINOR = 30  # preStop.sleep is on by default from here (T11)
 _SHELLLESS = ("distroless", "scratch", "chainguard", "/static")
@@ -311,6 +311,12 @@ def prestop_eats_grace(case: Case) -> Iterator[Finding]:
         yield with_fix(found, fix, S=slept_s, G=case.grace_s, Q=case.longest.value, M=case.margin_s)
 
 
+def _asks_another(case: Case, container: Container) -> bool:
+    """Whether an HTTP hook asks another container of the pod, which may well wait until all is drained."""
+    hook = container.pre_stop
+    return hook.kind == "http" and len(case.containers) > 1 and not container.answers(hook.port)
+
+
 def prestop_starts_shutdown(case: Case) -> Iterator[Finding]:
     """ZD105."""
     if not case.is_served:
@@ -319,13 +325,17 @@ def prestop_starts_shutdown(case: Case) -> Iterator[Finding]:
         hook = container.pre_stop
         if not hook.stop_said or hook.wait_before_stop_s >= case.propagation.value:
             continue
+        if _asks_another(case, container):
+            continue
         waits = f"after {hook.wait_before_stop_s:g} s" if hook.wait_before_stop_s else "at once"
         found = case.source.finding(
             ZD105,
             hook.path,
             f"preStop of container {container.name} stops the server {waits} ({hook.stop_said}), while new connections "
             f"still arrive for up to {case.propagation.value:g} s after the deletion: they are refused or reset",
-            remedy=f"sleep {case.p_s} first: sleep {case.p_s} && {hook.stop_said}",
+            remedy=f"sleep {case.p_s} first: sleep {case.p_s} && {hook.stop_said}"
+            if hook.kind == "exec"
+            else f"lifecycle.preStop.sleep.seconds: {case.p_s} instead: the stop signal follows it anyway",
             severity=Severity.ERROR if not hook.wait_before_stop_s or case.propagation.is_said else Severity.WARNING,
         )
         fix = Fix(
@@ -350,16 +360,18 @@ def prestop_needs_shell(case: Case) -> Iterator[Finding]:
         if hook.kind != "exec" or not hook.command:
             continue
         has_none = any(word in container.image for word in _SHELLLESS)
-        is_one_word = len(hook.command) == 1 and " " in hook.command[0].strip()
+        is_one_word = bool(hook.quoted) or (len(hook.command) == 1 and " " in hook.command[0].strip())
         if not is_one_word and not (has_none and hook.command[0].rpartition("/")[2] in {"sh", "bash", "sleep"}):
             continue
+        script = hook.quoted or hook.script
+        slept_s = slept(script) if hook.slept_s is None else hook.slept_s
+        slept_s = case.p_s if slept_s is None else slept_s
         why = (
-            f"{hook.command[0]!r} is one word, and no program has that name"
+            f"{(hook.quoted or hook.command[0])!r} is one word, and no program has that name"
             if is_one_word
             else (f"the image {container.image} has no {hook.command[0]}")
         )
-        slept_s = hook.slept_s if hook.slept_s is not None else case.p_s
-        only_sleeps = hook.script.split() in (
+        only_sleeps = script.split() in (
             [f"sleep {slept_s:g}".split()[0], f"{slept_s:g}"],
             [f"/bin/sleep {slept_s:g}"],
         )
@@ -380,7 +392,7 @@ def prestop_http(case: Case) -> Iterator[Finding]:
     """ZD107."""
     for container, _ in case.owners:
         hook = container.pre_stop
-        if hook.kind == "http" and not hook.stop_said:
+        if hook.kind == "http" and (not hook.stop_said or _asks_another(case, container)):
             yield case.source.finding(
                 ZD107,
                 hook.path,

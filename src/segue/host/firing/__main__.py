@@ -12,17 +12,23 @@ import signal
 import socket
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 
-from segue.host.firing.loop import Firing, Target
-from segue.load.plan import Plan
-from segue.load.record import Record, to_line
+from segue.host.firing.lookups import Lookups
+from segue.host.firing.loop import Counts, Firing, Target
+from segue.host.firing.speech.base import Speech
+from segue.host.firing.speech.lines import Events, Lines
+from segue.host.firing.talking import Talking
+from segue.load.plan import Plan, Scheme
+from segue.load.record import Record, Row, to_lines
 from segue.load.summary import Tally
 
 PROGRESS_S = 1.0
+ROWS = 64  # records written in one piece: a longer one would delay what is due
 
 
 def tell(kind: str, value: object) -> None:
@@ -31,11 +37,9 @@ def tell(kind: str, value: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def target_of(url: str) -> Target:
-    """Host and port of an http URL, resolved; ValueError or OSError where that fails."""
-    if not url.startswith("http://"):
-        raise ValueError(f"{url}: only http:// URLs can be asked")
-    host = url[len("http://") :].split("/", 1)[0]
+def target_of(plan: Plan) -> Target:
+    """Host and port of a URL, resolved; ValueError or OSError where that fails."""
+    url, host = plan.url, plan.authority
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         name, port = host, "80"
@@ -46,21 +50,72 @@ def target_of(url: str) -> Target:
     return Target(family=family, address=(str(address[0]), int(address[1])), host=host)
 
 
+class Loop(Protocol):
+    """What fires a plan."""
+
+    start_s: float
+    counts: Counts
+
+    def run(self) -> None:
+        """Fire it all."""
+        ...
+
+    def stop(self) -> None:
+        """Fire no more; twice: do not wait either."""
+        ...
+
+
+def talk(plan: Plan) -> Callable[[], Speech]:
+    """What is said on each connection of a plan."""
+    path, host = plan.paths[0], plan.authority
+    match plan.scheme:
+        case Scheme.WS:
+            from segue.host.firing.speech.websocket import WebSocket  # noqa: PLC0415 - only who speaks it loads it
+
+            return lambda: WebSocket(f"ws://{host}{path}", plan.run)
+        case Scheme.SSE:
+            return lambda: Events(host, path, plan.run)
+        case Scheme.TCP:
+            return lambda: Lines(plan.run)
+        case _:
+            from segue.host.firing.speech.http2 import Http2  # noqa: PLC0415 - as above
+
+            return lambda: Http2(plan.scheme, host, path, plan.run)
+
+
 class Session:
     """One run with its file and its progress lines."""
 
-    def __init__(self, plan: Plan, target: Target, out: BinaryIO) -> None:
+    def __init__(self, plan: Plan, out: BinaryIO) -> None:
         self._out = out
+        self._rows: list[Record | Row] = []
         self._told_s = 0.0
-        self.firing = Firing(plan, target, keep=self._keep, tick=self._tick)
+        self.firing = self._loop(plan)
 
-    def _keep(self, record: Record) -> None:
-        self._out.write(to_line(record))
+    def _loop(self, plan: Plan) -> Loop:
+        match plan.scheme:
+            case Scheme.DNS:
+                return Lookups(plan, keep=self._keep, tick=self._tick)
+            case Scheme.HTTP:
+                return Firing(plan, target_of(plan), keep=self._keep, tick=self._tick)
+            case _:
+                return Talking(plan, target_of(plan), speech=talk(plan), keep=self._keep, tick=self._tick)
+
+    def _keep(self, record: Record | Row) -> None:
+        self._rows.append(record)
+        if len(self._rows) >= ROWS:
+            self.spill()
+
+    def spill(self) -> None:
+        """Write what has been kept."""
+        self._out.write(to_lines(self._rows))
+        self._rows.clear()
 
     def _tick(self, now_s: float) -> None:
         if now_s - self._told_s < PROGRESS_S:
             return
         self._told_s = now_s
+        self.spill()
         self._out.flush()  # somebody may be reading along
         counts = self.firing.counts
         passed_s = now_s - self.firing.start_s
@@ -98,14 +153,6 @@ def main(argv: list[str]) -> int:
     except (IndexError, msgspec.DecodeError) as error:
         tell("error", str(error))
         return 10
-    try:
-        target = target_of(plan.url)
-    except socket.gaierror as error:
-        tell("error", f"{plan.url}: {error.strerror}")
-        return 10
-    except (ValueError, OSError) as error:
-        tell("error", str(error))
-        return 10
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -114,10 +161,18 @@ def main(argv: list[str]) -> int:
     gc.disable()
     try:
         with path.open("wb", buffering=1 << 18) as out:
-            session = Session(plan, target, out)
+            try:
+                session = Session(plan, out)
+            except socket.gaierror as error:
+                tell("error", f"{plan.url}: {error.strerror}")
+                return 10
+            except (ValueError, OSError) as error:
+                tell("error", str(error))
+                return 10
             signal.signal(signal.SIGTERM, session.on_signal)
             signal.signal(signal.SIGINT, session.on_signal)
             session.firing.run()
+            session.spill()
     except OSError as error:
         tell("error", f"its records cannot be kept in {path}: {error.strerror}")
         return 10

@@ -21,6 +21,7 @@ class Wire:
         "first_byte_s",
         "local_ip",
         "local_port",
+        "mask",
         "nth",
         "opened_s",
         "phase",
@@ -47,7 +48,8 @@ class Wire:
         self.request = b""
         self.request_id = ""
         self.phase = Phase.CONNECT
-        self.reader = AnswerReader()
+        self.mask = 0  # what the epoll watches it for
+        self.reader: AnswerReader | None = None  # None until the first byte of an answer
         self.sent_s = 0.0
         self.first_byte_s = 0.0
         self.bytes_out = 0
@@ -66,4 +68,4 @@ class Wire:
         self.bytes_in = 0
         if self.nth > 1:
             self.phase = Phase.SEND
-            self.reader = AnswerReader()
+            self.reader = None
