@@ -18,6 +18,7 @@ NAMES = [
     "supervisor",
     "deletion",
     "names",
+    "live_page",
 ]
 BY_NAME_ONLY = ["many"]  # minutes each
 

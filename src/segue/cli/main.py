@@ -58,6 +58,7 @@ COMMANDS = (
     _command("plan", RELEASES, "plan:plan", "Say what a release would do, and what stands in its way."),
     _command("release", RELEASES, "release:release", "Move a Deployment to its next version without losing a request."),
     _command("status", RELEASES, "status:status", "Show where a release stands and what it waits for."),
+    _command("web", RELEASES, "web:web", "Show a release live in a browser, with buttons."),
     _command("pause", RELEASES, "steering:pause", "Let a release under way begin no further step."),
     _command("resume", RELEASES, "steering:resume", "Let a paused release go on."),
     _command("promote", RELEASES, "steering:promote", "Let a release that holds at a stop go on to the next."),

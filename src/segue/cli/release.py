@@ -25,6 +25,7 @@ from segue.cli.documents import read_documents
 from segue.cli.keeping import USUAL as KEPT_USUALLY
 from segue.cli.keeping import KeepingOptions
 from segue.cli.output import Output, note
+from segue.cli.page_beside import WithPage, first_workload, page_beside
 from segue.cli.reporting import Options, run_and_report
 from segue.drive.command import abort_group as abort_flow
 from segue.drive.command import release as release_flow
@@ -107,6 +108,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     drain_outbound: Outbound = False,
     sampler_image: Sampler = "",
     keeping: KeepingOptions = KEPT_USUALLY,
+    web: WithPage = False,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Move a Deployment to the version of a manifest without losing a request.
@@ -152,12 +154,10 @@ def release(  # noqa: PLR0913 - one parameter per option
     }
     if deployment:
         asked["deployment"] = deployment
-    return run_and_report(
-        make,
-        asked,
-        again=f"segue release {wanted.words}{beside.words}",
-        options=Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output),
-    )
+    options = Options(kubeconfig=kubeconfig, context=context, keeping=keeping, output=output)
+    shown = (deployment or first_workload(wanted.read)) if web else ""
+    with page_beside(shown, [("--namespace", namespace), ("--kubeconfig", kubeconfig), ("--context", context)]):
+        return run_and_report(make, asked, again=f"segue release {wanted.words}{beside.words}", options=options)
 
 
 def abort(  # noqa: PLR0913 - one parameter per option

@@ -16,7 +16,11 @@ from segue.release.native_snapshot import ORDINALS, NativeSnapshot
 
 def native_standing(observer: NativeObserver) -> Flow[Standing]:
     """Where one stands."""
-    seen = yield from observer.observe()
+    return native_standing_of((yield from observer.observe()))
+
+
+def native_standing_of(seen: NativeSnapshot) -> Standing:
+    """Where the workload of a snapshot stands."""
     memory, native = seen.memory, seen.native
     versions = sorted({seen.version_of(pod) for pod in seen.pods})
     return Standing(
@@ -33,6 +37,7 @@ def native_standing(observer: NativeObserver) -> Flow[Standing]:
         ),
         driven_by=seen.held_by,
         since_s=memory.begun_s if memory else None,
+        phase=_phase(seen, memory) if memory else "",
     )
 
 

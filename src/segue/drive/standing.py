@@ -29,6 +29,7 @@ class Standing:
     driven_by: str = ""
     since_s: float | None = None
     kind: str = "Deployment"
+    phase: str = ""  # what of the state tells no time, "" where nothing is under way
 
     def as_obj(self) -> Obj:
         """For machines."""
@@ -49,7 +50,7 @@ def standing(namespace: str, name: str, me: str, holder_is_gone: Callable[[str],
     """Where one Deployment stands."""
     observer = Observer(namespace=namespace, name=name, me=me, holder_is_gone=holder_is_gone)
     snapshot = yield from observer.observe()
-    return _standing(snapshot)
+    return standing_of(snapshot)
 
 
 def standings(namespace: str, me: str, holder_is_gone: Callable[[str], bool]) -> Flow[tuple[Standing, ...]]:
@@ -93,6 +94,7 @@ def _standing_of_two(pair: Pair) -> Standing:
         services=_services(pair),
         driven_by=pair.held_by,
         since_s=memory.begun_s if memory else None,
+        phase=(sides.phase or _phase(pair, memory)) if memory else "",
     )
 
 
@@ -105,7 +107,8 @@ def _services(snapshot: Snapshot) -> tuple[str, ...]:
     )
 
 
-def _standing(snapshot: Snapshot) -> Standing:
+def standing_of(snapshot: Snapshot) -> Standing:
+    """Where the Deployment of a snapshot stands."""
     if isinstance(snapshot, Pair):
         return _standing_of_two(snapshot)
     deployment = snapshot.deployment
@@ -128,6 +131,7 @@ def _standing(snapshot: Snapshot) -> Standing:
         services=_services(snapshot),
         driven_by=snapshot.held_by,
         since_s=memory.begun_s if memory else None,
+        phase=_phase(snapshot, memory) if memory else "",
     )
 
 

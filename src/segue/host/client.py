@@ -29,7 +29,7 @@ from lightkube.core.exceptions import ConfigError
 
 from segue import __version__
 from segue.host.state import read_running, state_dir
-from segue.model.errors import ClusterUnreachable
+from segue.model.errors import ClusterUnreachable, StatusError
 from segue.model.http import ApiRequest, ApiResponse
 from segue.model.objects import Obj
 
@@ -235,6 +235,22 @@ class KubeClient:
                 await asyncio.sleep(min(5.0, float(answer.headers.get("Retry-After") or 1)))
                 continue
             return ApiResponse(code=answer.status_code, body=_decoded(answer), warnings=_warnings(answer))
+
+    async def stirrings(self, path: str) -> AsyncGenerator[None, None]:
+        """One signal per moment at which the API tells of a change below a path (a watch), until the watch ends.
+
+        What changed is not read: whoever hears it looks anew. StatusError where it may not be watched.
+        """
+        try:
+            limits = httpx.Timeout(ANSWER_LIMIT_S, read=None, pool=None)
+            async with self._http.stream("GET", f"{quote(path)}?watch=true", timeout=limits) as answer:
+                if answer.status_code >= 400:
+                    raise StatusError(answer.status_code, "", f"watching {path}: HTTP {answer.status_code}")
+                yield None
+                async for _ in answer.aiter_raw():
+                    yield None
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
 
     async def text(self, path: str, query: Mapping[str, str]) -> str:
         """An answer that is no JSON (a log), "" where there is none."""
