@@ -68,7 +68,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
         assert not wrong, "the page's own script and policy have nothing to complain of"
 
 
-def release(quick: Cluster, version: str, *options: str) -> subprocess.Popen[str]:
+def release(quick: Cluster, version: str, *options: str) -> subprocess.Popen[bytes]:
     """Begin a release to version 1 or 2, whichever is not there."""
     text = (QUICK / "web.yaml").read_text().replace("grace:v1", f"grace:{version}")
     path = quick.state / f"{version}.yaml"
@@ -181,7 +181,7 @@ def test_it_fits_a_phone_and_follows_dark_and_light(page: Page) -> None:
     assert min(heights) >= 44, "a thumb is that wide"
     colours = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal of Playwright
+        page.emulate_media(color_scheme=scheme)
         colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert colours[0] != colours[1]
 
