@@ -80,7 +80,7 @@ def a_run(requests: int) -> Raw:
 
 
 def _a_pod(number: int, end_s: float) -> list[Happening]:
-    pod, ip = f"default/web-{number}", f"10.0.0.{number + 1}"
+    pod, ip = f"default/a-service-with-a-long-name-7d9f8b6c5d-x2x4{number}", f"10.0.0.{number + 1}"
     told: list[tuple[float, What, Obj]] = [
         (T0 - 9.0, What.POD_CREATED, {"image": "web:v1"}),
         (T0 - 8.9, What.SANDBOX_CREATED, {"ip": ip}),

@@ -100,6 +100,13 @@ HELM = Program(
     packages=(("helm", "helm.sh/helm/v3/cmd/helm"),),
     ldflags="-X helm.sh/helm/v3/internal/version.version=v3.22.0",
 )
+HELM_4 = Program(
+    name="helm4",
+    module="helm.sh/helm/v4",
+    version="v4.3.1",
+    packages=(("helm", "helm.sh/helm/v4/cmd/helm"),),
+    ldflags="-X helm.sh/helm/v4/internal/version.version=v4.3.1",
+)
 _METRICS_SERVER = "sigs.k8s.io/metrics-server"
 _CONTAINERD_PARTS = ("containerd", "containerd-shim-runc-v2", "ctr")
 

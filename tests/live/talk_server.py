@@ -88,7 +88,10 @@ class Talker(asyncio.Protocol):
             told(line)
 
     def _http(self, data: bytes) -> None:
-        if data.startswith(b"GET /refuse"):
+        if b"upgrade: websocket" in data.lower():  # a proxy upgrades a connection that carried requests before
+            self.kind = "socket"
+            self._socket(data)
+        elif data.startswith(b"GET /refuse"):
             self.transport.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
         elif data.startswith(b"GET /events"):
             head = f"HTTP/1.1 200 OK\r\nX-Version: {VERSION}\r\nContent-Type: text/event-stream\r\n\r\n"

@@ -126,8 +126,10 @@ def test_the_whole_demo_shows_the_problem_and_the_cure_in_time(begun: list[Demo]
     assert [path.name for path in sorted((tmp_path / "reports").iterdir())] == [
         "demo-plain.html",
         "demo-plain.json",
+        "demo-plain.record.gz",
         "demo-segue.html",
         "demo-segue.json",
+        "demo-segue.record.gz",
     ]
     assert all(str(tmp_path / "reports" / name) in demo.said for name in ("demo-plain.html", "demo-segue.html"))
     assert leftovers(demo, family, spaces) == []

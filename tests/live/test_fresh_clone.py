@@ -113,7 +113,8 @@ def test_one_command_installs_all_and_shows_the_cure(clone: Clone) -> None:
     demo = clone.make("demo")
 
     assert watched(demo, INSTALL_LIMIT_S) == []
-    assert sorted(path.suffix for path in (clone.tree / "reports").iterdir()) == [".html", ".html", ".json", ".json"]
+    suffixes = sorted(path.suffix for path in (clone.tree / "reports").iterdir())
+    assert suffixes == [".gz", ".gz", ".html", ".html", ".json", ".json"]
     assert "Kubernetes is up (namespaces: " in demo.said or "Kubernetes is up (loopback: " in demo.said
 
 

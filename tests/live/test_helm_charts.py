@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from testbed.building import HELM, build_tool
+from testbed.building import HELM, HELM_4, build_tool
 from tests.live.console import BIN
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 CHART = Path(__file__).resolve().parents[2] / "examples" / "helm" / "web"
+POST_RENDERER = CHART.parent / "post-renderer"
 PLAIN = """
 apiVersion: apps/v1
 kind: Deployment
@@ -97,6 +98,19 @@ def test_as_a_post_renderer_segue_repairs_what_is_installed(helm: str, tmp_path:
         render += ["--post-renderer-args", word]
 
     repaired = run(helm, *render, home=tmp_path)
+
+    assert "preStop:" in repaired
+    assert "kind: PodDisruptionBudget" in repaired
+    run("segue", "check", "--fail-on", "info", "-", home=tmp_path, stdin=repaired)
+
+
+@pytest.mark.timeout(900)  # the first time it is built
+def test_as_a_plugin_of_helm_4_segue_repairs_what_is_installed(tmp_path: Path) -> None:
+    """There a post-renderer is a plugin; examples/helm/post-renderer is one."""
+    helm = str(build_tool(HELM_4, _say) / "helm")
+    run(helm, "plugin", "install", str(POST_RENDERER), home=tmp_path)
+
+    repaired = run(helm, "template", "web", str(plain(tmp_path)), "--post-renderer", "segue-fix", home=tmp_path)
 
     assert "preStop:" in repaired
     assert "kind: PodDisruptionBudget" in repaired

@@ -197,3 +197,19 @@ def test_a_name_that_is_none_is_lost_with_the_resolvers_own_word(tmp_path: Path)
 
     assert set(summary["outcomes"]) == {"lookup-failed"}
     assert all(record.errno.startswith("EAI_") for record in records)
+
+
+def test_a_load_that_is_late_tells_whether_it_waited_for_a_processor(tmp_path: Path) -> None:
+    """Two that spin on the load's only core: it is late, and says that they had it."""
+    spin = ["taskset", "-c", "0", sys.executable, "-c", "while True: pass"]
+    with talker(tmp_path) as server:
+        others = [subprocess.Popen(spin) for _ in range(2)]
+        load = start(f"h2c://127.0.0.1:{server.port}/x", tmp_path, duration_s=1.0)
+        os.sched_setaffinity(load.pid, {0})
+        summary, _ = ended(load, tmp_path)
+        for other in others:
+            other.kill()
+            other.wait()
+
+    assert summary["waitedForCpuS"] > 0.02
+    assert summary["outcomes"]["ok"] == 300

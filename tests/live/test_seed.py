@@ -95,5 +95,5 @@ def test_release_undo_and_scale_by_segue_lose_nothing(cluster: Cluster, tmp_path
 def test_segue_loses_nothing_in_twenty_runs(cluster: Cluster, tmp_path: Path, run: int) -> None:
     code, receipt = drill(cluster, tmp_path, "cure", pods=10)
 
-    assert receipt["lost"] == 0, (run, receipt["causes"])
+    assert receipt["lost"] == 0, f"run {run}: {receipt['causes']}\n{json.dumps(receipt['errors'][:3], indent=1)}"
     assert code == 0

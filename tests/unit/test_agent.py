@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from segue.app.agent import Looks
 from segue.app.quiet import Asked, Watch
 from segue.app.sockets import Diag, Key, Proc, Row, address_of, passive_opens
 from tests.waiting import wait_until
@@ -183,3 +184,32 @@ def test_a_counter_that_goes_back_makes_no_arrivals() -> None:
 
     assert [row[:2] for row in watch.arrivals] == [(4.0, 2)]
     assert watch.judge(4.0, Asked(3.0, {})).word == "busy"
+
+
+class Ended(Proc):
+    """The kernel's TIME_WAIT as a list: who, and for how long."""
+
+    def __init__(self, rows: list[tuple[str, int, float]]) -> None:
+        super().__init__()
+        self.told = rows
+
+    def closed(self) -> list[tuple[Key, float]]:
+        """As the kernel tells it."""
+        return [
+            ((80).to_bytes(2, "big") + number.to_bytes(2, "big") + socket.inet_aton(who).ljust(16, b"\0"), for_s)
+            for who, number, for_s in self.told
+        ]
+
+
+def test_short_connections_are_told_by_sender_each_once() -> None:
+    """One that is open at no look has a name all the same: segue asks the agent for it, too."""
+    looks = Looks({})
+    first = looks.ended_by_sender(Ended([("10.0.0.7", 1, 30.0), ("10.0.0.7", 2, 1.0), ("127.0.0.1", 3, 1.0)]), 100.0)
+    soon = looks.ended_by_sender(Ended([]), 100.5)
+    later = looks.ended_by_sender(Ended([("10.0.0.7", 1, 35.0), ("10.0.0.7", 2, 6.0), ("10.0.0.8", 4, 1.0)]), 105.0)
+
+    assert first == soon == [{"port": 80, "remote": "10.0.0.7", "all": 2, "lately": 2}]
+    assert later == [
+        {"port": 80, "remote": "10.0.0.7", "all": 2, "lately": 2},
+        {"port": 80, "remote": "10.0.0.8", "all": 1, "lately": 1},
+    ]

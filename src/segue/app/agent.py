@@ -38,7 +38,7 @@ if not __package__:  # run as a file: its neighbours are found beside it
     __package__ = "segue.app"
 
 from .quiet import Asked, Verdict, Watch  # noqa: E402 - not before they can be found
-from .sockets import STATES, Diag, Proc, Row, address_of, passive_opens  # noqa: E402
+from .sockets import STATES, Diag, Proc, Row, address_of, is_loopback, passive_opens  # noqa: E402
 
 PORT = 9741
 UNIX = "\0segue-agent"  # pods that share a network are told apart by $POD_IP
@@ -53,6 +53,7 @@ CLIENT_S = 10.0  # who has not asked by then is let go
 BACKLOG = 128
 LOOK_BACK_S = 60.0
 COUNTS_MAX = 5
+TALLY_EVERY_S = 2.0
 UNSEEN_S = 3.0  # a source that has not answered for so long is none
 
 
@@ -73,6 +74,8 @@ class Looks:
         self.source: Diag | Proc | None = None
         self.trouble = ""
         self.count = self.cost_s = 0.0
+        self.tally: dict[tuple[int, str], list[int]] = {}  # for who asks by /sample: see `ended_by_sender`
+        self.tally_s = 0.0
         self.opens = 0
         self.open_now = 0
         self.closed_at_s = 0.0
@@ -149,7 +152,25 @@ class Looks:
             told["listening"] = sorted({port for port, _ in source.listeners()} - {self.own_port})
             own = self.own_port.to_bytes(2, "big")
             told["connections"] = [_told(row) for row in rows if row[0][:2] != own]
+            told["ended"] = self.ended_by_sender(source, time.monotonic())
         return told
+
+    def ended_by_sender(self, source: Diag | Proc, at_s: float) -> list[dict[str, object]]:
+        """By port and peer: all that ended here since somebody asks, and those of the last minute."""
+        since_s = at_s - self.tally_s if self.tally_s else LOOK_BACK_S + 1.0
+        if since_s >= TALLY_EVERY_S:
+            self.tally_s = at_s
+            for row in self.tally.values():
+                row[1] = 0
+            for key, for_s in source.closed():
+                port = int.from_bytes(key[:2], "big")
+                if port == self.own_port or is_loopback(key[4:]):
+                    continue
+                row = self.tally.setdefault((port, address_of(key)), [0, 0])
+                row[0] += for_s <= since_s
+                row[1] += 1
+        rows = self.tally.items()
+        return [{"port": port, "remote": who, "all": row[0], "lately": row[1]} for (port, who), row in rows]
 
     def judge(self, asked: Asked) -> Verdict:
         """The evidence now."""

@@ -14,6 +14,7 @@ from .sockets import Key, Row, address_of, is_loopback
 LOOK_BACK_S = 60.0
 TIME_WAIT_S = 60.0
 SAMPLES_FOR_A_RATE = 3
+STALL_MIN_S, STALL_FACTOR, GAPS, STALLS_MAX = 1.0, 3.0, 5, 64
 PING_BYTES, PING_PAUSE_S = {17, 17 + 22, 17 + 29}, 5.0
 _ESTABLISHED, _CLOSE_WAIT = 1, 8
 _SYN_RECV = {3, 12}
@@ -72,6 +73,8 @@ class Watch:
         self.nameless = False
         self.counted = 0
         self.proved_s = 0.0  # up to when nobody can have come unseen
+        self.gaps: deque[float] = deque(maxlen=GAPS)  # between looks, and those in which nobody looked (drain.stalls)
+        self.stalls: deque[tuple[float, float]] = deque(maxlen=STALLS_MAX)
         # key: [when it was first active, last, its longest gap, received (-1: unknown), sent, state, owes an answer]
         self.tracked: dict[Key, list[float]] = {}
         self.met: dict[Key, list[float]] = {}  # those of the look before
@@ -92,7 +95,10 @@ class Watch:
         elif opens > self.opens + others:
             self.arrivals.append((at_s, opens - self.opens - others, fresh))
         elif fresh and self.arrivals:
-            self.arrivals[-1] = (*self.arrivals[-1][:2], fresh)
+            seen = self.arrivals[-1][2]
+            both = {remote: seen.get(remote, 0) + fresh.get(remote, 0) for remote in [*seen, *fresh]}
+            self.arrivals[-1] = (*self.arrivals[-1][:2], both)
+        self._look(at_s)
         self.nameless, self.counted = False, 0
         self.opens, self.looked_s, self.proved_s = max(opens, self.opens), at_s, at_s
         while self.arrivals and self.arrivals[0][0] < at_s - LOOK_BACK_S:
@@ -144,7 +150,20 @@ class Watch:
             self.arrivals.append((at_s, opens - self.opens, {}))
             self.counted += opens - self.opens
             self.opens, self.nameless = opens, True
+        self._look(at_s)
         self.proved_s = at_s
+
+    def _look(self, at_s: float) -> None:
+        """One more look, after the last one at `proved_s`."""
+        if self.proved_s and at_s > self.proved_s:
+            gap_s = at_s - self.proved_s
+            usual_s = sorted(self.gaps)[GAPS // 2] if len(self.gaps) == GAPS else gap_s
+            if gap_s > max(STALL_MIN_S, STALL_FACTOR * usual_s):
+                self.stalls.append((self.proved_s, at_s))
+            self.gaps.append(gap_s)
+
+    def _unwatched_s(self, from_s: float, to_s: float) -> float:
+        return sum(max(0.0, min(end_s, to_s) - max(begin_s, from_s)) for begin_s, end_s in self.stalls)
 
     def _met(self, key: Key, fresh: dict[str, int]) -> None:
         remote = address_of(key)
@@ -158,7 +177,8 @@ class Watch:
             return Verdict("not enough evidence", 0.0, asked.timer_s, 0.0, [])
         arrived = without_probes(list(self.arrivals), self.probe_periods_s)
         last_s = max((row[0] for row in arrived), default=self.began_s)
-        silent_s = max(0.0, min(now_s, self.proved_s) - max(last_s, asked.since_s, self.began_s))
+        from_s, to_s = max(last_s, asked.since_s, self.began_s), min(now_s, self.proved_s)
+        silent_s = max(0.0, to_s - from_s - self._unwatched_s(from_s, to_s))
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, asked)
         enough = window_s <= asked.longest_s
@@ -191,7 +211,7 @@ class Watch:
         still = _still_sending(arrived, asked.since_s)
         known = {remote: count for remote, count in self.senders.items() if remote not in self.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
-        seen = sum(known.values())
+        seen = sum(self.senders.values())
         shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
         rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
         watched_s = max(1.0, min(asked.since_s, self.proved_s) - (self.began_s or 0.0))

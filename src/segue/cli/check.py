@@ -48,6 +48,9 @@ class FailOn(StrEnum):
 
 Manifests = Annotated[list[str] | None, Parameter(help="files, directories with all below them, - for standard input")]
 Config = Annotated[str, Parameter(metavar="FILE", help="settings; else .segue.yaml of this directory")]
+MeasuredOption = Annotated[
+    str, Parameter(name="--measured", metavar="FILE", help="what segue measure -o json said: P and Q of the cluster")
+]
 Live = Annotated[bool, Parameter(negative="", help="check what runs in the cluster instead of files")]
 Before = Annotated[
     list[str] | None,
@@ -81,6 +84,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     before: Before = None,
     fail_on: FailOnOption = None,
     config: Config = "",
+    measured: MeasuredOption = "",
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -102,6 +106,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     helm template web ./chart | segue check -
     segue check --live -n shop
     segue check deploy/ --compare -n shop        # also what only the change breaks
+    segue check deploy/ --measured measured.json # P and Q as segue measure found them
     segue check deploy/ -o sarif > segue.sarif
     segue check --explain ZD101
     """
@@ -113,7 +118,7 @@ def check(  # noqa: PLR0913 - one parameter per option
             "what shall be checked?" if not names else "--live checks what runs, and files are named, too",
             remedy="name files, directories or -, or say --live",
         )
-    settings, said = read_settings(config, namespace)
+    settings, said = read_settings(config, namespace, measured)
     gathered = Gathered()
     if live:
         gathered.sources = _running(namespace, kubeconfig, context)

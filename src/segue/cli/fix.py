@@ -14,7 +14,7 @@ from segue.check.findings import Finding
 from segue.check.formats import error_as_obj, finding_as_obj
 from segue.check.gathering import Gathered
 from segue.check.repair import Repaired, patches, repaired
-from segue.cli.check import Config, FailOn, FailOnOption, exit_code
+from segue.cli.check import Config, FailOn, FailOnOption, MeasuredOption, exit_code
 from segue.cli.connection import Namespace
 from segue.cli.output import Output, coloured, emit, note, say
 from segue.host.checking import STDIN, read_settings, read_texts, write_text
@@ -37,6 +37,7 @@ def fix(  # noqa: PLR0913 - one parameter per option
     write: Annotated[bool, Parameter(negative="", help="change the files; with - print what comes out")] = False,
     fail_on: FailOnOption = None,
     config: Config = "",
+    measured: MeasuredOption = "",
     namespace: Namespace = "",
     output: Annotated[FixOutput, Parameter(name=["--output", "-o"], help="diff, or json: a JSON Patch per object")] = (
         FixOutput.DIFF
@@ -56,7 +57,7 @@ def fix(  # noqa: PLR0913 - one parameter per option
     """
     if not manifests:
         raise UsageError("what shall be repaired?", remedy="name files, directories or -")
-    settings, _ = read_settings(config, namespace)
+    settings, _ = read_settings(config, namespace, measured)
     gathered = Gathered()
     before = dict(read_texts(manifests, gathered))
     result = repaired(before, settings)

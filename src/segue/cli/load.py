@@ -19,6 +19,7 @@ from segue.model.errors import Lost, UsageError
 from segue.model.objects import Obj, rfc3339_micro
 
 SCHEMES = tuple(scheme.value for scheme in Scheme)
+STARVED = 0.02  # of its time: beyond this a load that is late waited for a processor
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -98,15 +99,19 @@ def load(  # noqa: PLR0913 - one parameter per option
     with tempfile.TemporaryDirectory(prefix="segue-load-") as place:
         summary = fire(plan, records or Path(place) / "records.jsonl", prefix, _progress(output))
     if junit:
-        from segue.report.junit import junit as made  # noqa: PLC0415 - most loads write none
-        from segue.report.junit import suite_of_load  # noqa: PLC0415 - as above
-
-        write_whole(junit, made([suite_of_load(summary, url, rfc3339_micro(float(summary["startS"])))]).encode())
+        _write_junit(summary, url, junit)
     if output is not Output.TABLE:
         emit(summary, output)
     else:
         print_summary(summary)
     return Lost.exit_code if summary["lost"] else 0
+
+
+def _write_junit(summary: Obj, url: str, path: Path) -> None:
+    """The verdict for CI."""
+    from segue.report.junit import junit, suite_of_load  # noqa: PLC0415 - most loads write none
+
+    write_whole(path, junit([suite_of_load(summary, url, rfc3339_micro(float(summary["startS"])))]).encode())
 
 
 def checked_url(url: str) -> str:
@@ -188,7 +193,10 @@ def print_summary(summary: Obj) -> None:
             "they count as not sent"
         )
     if summary["late"]:
+        waited_s = summary["waitedForCpuS"]
+        starved = waited_s > STARVED * summary["tookS"]
+        why = f"other processes had the processor for {waited_s:g} s" if starved else "too much for one core of it"
         note(
-            f"warning: {summary['late']:,} requests left late (up to {summary['latenessMaxMs']:g} ms): "
-            "too much for this machine"
+            f"warning: {summary['late']:,} requests left late (up to {summary['latenessMaxMs']:g} ms), "
+            f"which is this machine's own doing: {why}"
         )

@@ -78,6 +78,7 @@ COMMANDS = (
     ),
     _command("inject", MANIFESTS, "inject:inject", "Let pods end when they are quiet, whoever deletes them."),
     _command("uninject", MANIFESTS, "inject:uninject", "Take out of a manifest what inject put in."),
+    _command("measure", PROOF, "measure:measure", "Measure how long a cluster sends to pods that are gone."),
     _command("metrics", PROOF, "metrics:metrics", "Serve connections and arrivals of pods, for autoscalers, too."),
     _command("load", PROOF, "load:load", "Send an open-loop load and account for every request."),
     _command("drill", PROOF, "drill:drill", "Run a named experiment: what is lost, and why."),

@@ -128,7 +128,7 @@ def release(  # noqa: PLR0913 - one parameter per option
     segue release -f shop/ --together                # several workloads: all switch, or none
     segue release -f deploy.yaml --side-by-side      # Deployment web-v2 beside web-v1
     segue release -f db.yaml                         # a StatefulSet: one ordinal after the other
-    segue release -f dc.yaml                         # a DeploymentConfig of OpenShift, as a Deployment
+    segue release -f dc.yaml                         # a DeploymentConfig, as a Deployment
     """
     approach = beside.of(manner.approach(no_wait=no_wait), from_manifest=not deployment)
     wanted = Wanted.of(deployment, filename or [], image or [], "release")

@@ -6,6 +6,7 @@ the source is seen and is not the node.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -79,3 +80,10 @@ def without_probes(arrivals: Sequence[Arrived], periods_s: Sequence[float]) -> l
             return rows
         rows.pop()
     return rows
+
+
+def proving_s(rate: float, watched_s: float, risk: float) -> float:
+    """How long a sender must be silent so that chance is ruled out. A rate is only known by the arrivals that it was
+    counted from: of few a longer silence is asked than -ln(risk)/rate, which is that of very many."""
+    count = rate * watched_s
+    return watched_s * (risk ** (-1 / count) - 1) if count >= 1 else math.inf

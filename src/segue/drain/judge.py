@@ -18,13 +18,14 @@ Never asks the time and never opens anything.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from segue.drain.arrivals import SAMPLES_FOR_A_RATE, Arrived, still_sending, without_probes
-from segue.drain.samples import Connection, Count, Sample, closed_key
+from segue.drain.arrivals import SAMPLES_FOR_A_RATE, Arrived, proving_s, still_sending, without_probes
+from segue.drain.samples import Connection, Count, Sample, both_of, bytes_of, closed_key, idle_of, owes_an_answer
+from segue.drain.stalls import Rhythm
 
 LOOK_BACK_S = 60.0
 TIME_WAIT_S = 60.0  # for so long Linux keeps what has ended (TCP_TIMEWAIT_LEN)
@@ -91,6 +92,7 @@ class Evidence:
     arrivals: int  # since the switch, probes left out
     peers: tuple[str, ...] = ()
     trouble: str = ""  # why there is no better source
+    stalled_s: float = 0.0  # of the silence, for how long nobody looked: it is not counted
     unseen_s: float = math.inf  # where nothing can be seen any more: for how long
 
     @property
@@ -109,6 +111,8 @@ class Evidence:
         text = f"{self.verdict} by {self.source}: silent {self.silent_s:.1f} s of {self.needed_s:.1f} s"
         if self.rate:
             text += f" after {self.rate:.0f}/s" if self.rate >= 1 else f" after {self.rate:.2f}/s"
+        if self.stalled_s >= 0.05:  # else it would read as none
+            text += f", and {self.stalled_s:.1f} s in which nobody looked do not count"
         return text + (f", {self._who()}" if self.live else "") + better
 
     def _who(self) -> str:
@@ -141,12 +145,15 @@ class Watch:
     receiver: Receiver
     began_s: float | None = None
     last: Sample | None = None
+    rhythm: Rhythm = field(default_factory=Rhythm)
     arrivals: deque[Arrived] = field(default_factory=deque)
     senders: dict[str, int] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)  # connections of a sender that ended here: all of them are seen
     ends_before: dict[str, int] = field(default_factory=dict)  # the same of the last minute before the first look
     tracked: dict[tuple[int, str, int], _Tracked] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
+    ended: dict[tuple[int, str], int] = field(default_factory=dict)  # as the source has counted them so far
+    vanished: Counter[tuple[int, str]] = field(default_factory=Counter)  # met while open, not yet among the ended
     whole_s: float = 0.0  # the last look that saw who is connected
     nameless: bool = False  # somebody has come since, and nobody has looked who
     others: set[tuple[int, str, int]] = field(default_factory=set)
@@ -161,6 +168,7 @@ class Watch:
         if self.last is None or self.last.counts != "kernel" or count.passive_opens < self.last.passive_opens:
             self.nameless = True
             return
+        self.rhythm.look(count.at_s)
         if count.passive_opens > self.last.passive_opens:
             came = Arrived(at_s=max(count.at_s, count.read_s), count=count.passive_opens - self.last.passive_opens)
             self.arrivals.append(came)
@@ -177,8 +185,10 @@ class Watch:
             self.began_s = sample.latest_s
             self.arrivals.clear()
             # Who came before came at a rate that the time since now says nothing about.
-            self.senders, self.ends, self.ends_before = {}, {}, {}
+            self.senders, self.ends, self.ends_before, self.ended = {}, {}, {}, {}
             self.last = None
+            self.rhythm = Rhythm()
+        self.rhythm.look(sample.at_s)
         # Those that a count has taken in already for arrivals cannot be taken off what came since.
         others, self.counted = max(0, self._others(sample) - self.counted), 0
         seen = self._track(sample)
@@ -187,7 +197,7 @@ class Watch:
             self.arrivals.append(Arrived(at_s=sample.latest_s, count=count, seen=seen))
             self.arrived += count
         elif seen and self.arrivals:  # they came with the newest of those that had only been counted, or before it
-            self.arrivals[-1] = replace(self.arrivals[-1], seen=seen)
+            self.arrivals[-1] = replace(self.arrivals[-1], seen=Counter(self.arrivals[-1].seen) + Counter(seen))
         self.nameless, self.whole_s = False, sample.at_s
         while self.arrivals and self.arrivals[0].at_s < sample.at_s - LOOK_BACK_S:
             self.arrivals.popleft()
@@ -220,28 +230,28 @@ class Watch:
         fresh: dict[str, int] = {}
         present: dict[tuple[int, str, int], _Tracked] = {}
         for connection in self._served(sample.connections):
-            carried = _bytes_of(connection)
+            carried = bytes_of(connection)
             known = self.tracked.get(connection.key)
             if known is None:
                 if connection.outgoing:
                     self.opened_s = sample.latest_s if self.last is not None else self.opened_s
                 else:
                     self._met(connection.remote, fresh)
-                moved_s = sample.at_s - _idle_s(connection)
+                moved_s = sample.at_s - idle_of(connection)
                 present[connection.key] = _Tracked(
                     seen_s=moved_s,
                     moved_s=moved_s,
                     carried=carried,
-                    bytes=_both(connection),
+                    bytes=both_of(connection),
                     met_s=sample.at_s,
                     before=self.last is None,
                 )
                 continue
             if carried != known.carried and _is_ping(connection, known, sample.at_s):
-                known.carried, known.bytes = carried, _both(connection)
+                known.carried, known.bytes = carried, both_of(connection)
             elif carried != known.carried:
-                known.bytes = _both(connection)
-                moved_s = max(known.moved_s, sample.at_s - _idle_s(connection))
+                known.bytes = both_of(connection)
+                moved_s = max(known.moved_s, sample.at_s - idle_of(connection))
                 known.gap_s = max(known.gap_s, moved_s - known.moved_s)
                 known.moved_s, known.carried = moved_s, carried
             present[connection.key] = known
@@ -255,14 +265,35 @@ class Watch:
                 ends[remote] = ends.get(remote, 0) + 1
             elif self.receiver.outgoing and self.last is not None and port not in (sample.listening or ()):
                 self.opened_s = sample.latest_s
+        self._count_ended(sample, present, fresh)
         self.tracked, self.closed = present, sample.closed
         return fresh
 
-    def _met(self, remote: str, fresh: dict[str, int]) -> None:
-        """One more connection of a sender."""
-        self.senders[remote] = self.senders.get(remote, 0) + 1
-        if remote not in self.receiver.node_addresses:
-            fresh[remote] = fresh.get(remote, 0) + 1
+    def _count_ended(
+        self, sample: Sample, present: Mapping[tuple[int, str, int], object], fresh: dict[str, int]
+    ) -> None:
+        """Those that no look found open, of a source that counts by peer what has ended."""
+        if not sample.ended:
+            return
+        self.vanished.update((port, remote) for port, remote, number in self.tracked.keys() - present.keys())
+        for (port, remote), (total, lately) in sample.ended.items():
+            before = self.ended.get((port, remote))
+            count = lately if self.last is None else total - (before or 0)
+            self.ended[port, remote] = total
+            if count <= 0 or port not in self.receiver.ports or remote.startswith(LOOPBACK):
+                continue
+            ends = self.ends_before if self.last is None else self.ends
+            ends[remote] = ends.get(remote, 0) + count
+            known = min(count, self.vanished[port, remote])
+            self.vanished[port, remote] -= known
+            self._met(remote, fresh, count - known)
+
+    def _met(self, remote: str, fresh: dict[str, int], count: int = 1) -> None:
+        """So many more connections of a sender."""
+        if count:
+            self.senders[remote] = self.senders.get(remote, 0) + count
+        if count and remote not in self.receiver.node_addresses:
+            fresh[remote] = fresh.get(remote, 0) + count
 
     def _served(self, connections: Sequence[Connection]) -> list[Connection]:
         """Connections to ports that a Service targets, from outside the pod (C5); on request those it opened, too."""
@@ -283,7 +314,9 @@ class Watch:
         arrived = without_probes(self.arrivals, self.receiver.probe_periods_s)
         last_s = max((one.at_s for one in arrived), default=self.began_s)
         # Silence is proved up to the last look, and no further: a source that stalls proves nothing meanwhile.
-        silent_s = max(0.0, min(now_s, self.last.at_s) - max(last_s, since_s, self.began_s, self.opened_s))
+        from_s, to_s = max(last_s, since_s, self.began_s, self.opened_s), min(now_s, self.last.at_s)
+        stalled_s = self.rhythm.unwatched_s(from_s, to_s)
+        silent_s = max(0.0, to_s - from_s - stalled_s)
         rate = self._rate(arrived, last_s)
         window_s = self._window_s(arrived, rate, since_s, policy)
         if math.isinf(window_s) and since_s - self.began_s < siblings_s:
@@ -311,6 +344,7 @@ class Watch:
             live=count,
             rate=rate,
             arrivals=sum(one.count for one in arrived if one.at_s > since_s),
+            stalled_s=stalled_s,
             peers=(*self.last.peers, *(f"{connection.remote}:{connection.remote_port}" for connection in live)),
         )
 
@@ -339,7 +373,8 @@ class Watch:
         still = still_sending(arrived, since_s)
         known = {remote: count for remote, count in self.senders.items() if remote not in self.receiver.node_addresses}
         before = {remote: count for remote, count in known.items() if remote not in still}
-        seen = sum(known.values())  # a share is one of all, also of those that have not fallen silent yet
+        # A share is one of all, also of those that have not fallen silent yet, and of those behind a node's address.
+        seen = sum(self.senders.values())
         # Three that came in half a second say little: who came more slowly before is taken at that.
         shares = {remote: rate * count / seen for remote, count in known.items()} if seen else {}
         rates = [min(each, shares.get(remote) or each) for remote, each in still.items()]
@@ -379,13 +414,6 @@ class Watch:
         return self._served(self.last.connections) if self.last else []
 
 
-def proving_s(rate: float, watched_s: float, risk: float) -> float:
-    """How long a sender must be silent so that chance is ruled out. A rate is only known by the arrivals that it was
-    counted from: of few a longer silence is asked than -ln(risk)/rate, which is that of very many."""
-    count = rate * watched_s
-    return watched_s * (risk ** (-1 / count) - 1) if count >= 1 else math.inf
-
-
 def _is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Policy) -> bool:
     """Whether ending its pod now would cut something off."""
     if connection.state == "SYN_RECV":
@@ -394,7 +422,7 @@ def _is_live(connection: Connection, tracked: _Tracked, now_s: float, policy: Po
         return False
     if policy.keeps_idle or connection.bytes_received is None or connection.bytes_sent is None:
         return connection.state == "ESTABLISHED"
-    if not connection.outgoing and _owes_an_answer(connection):
+    if not connection.outgoing and owes_an_answer(connection):
         return True
     if connection.state == "CLOSE_WAIT":
         return False
@@ -410,42 +438,16 @@ def _starts_again(last: Sample, sample: Sample) -> bool:
     return sample.passive_opens < last.passive_opens or sample.counts != last.counts
 
 
-def _owes_an_answer(connection: Connection) -> bool:
-    assert connection.bytes_received is not None
-    if not connection.bytes_received:
-        return False
-    if not connection.bytes_sent:
-        return True
-    received_s, sent_s = connection.idle_received_s, connection.idle_sent_s
-    return received_s is not None and sent_s is not None and received_s < sent_s
-
-
-def _bytes_of(connection: Connection) -> int | None:
-    both = _both(connection)
-    return None if both is None else sum(both)
-
-
-def _both(connection: Connection) -> tuple[int, int] | None:
-    if connection.bytes_received is None or connection.bytes_sent is None:
-        return None
-    return connection.bytes_received, connection.bytes_sent
-
-
 def _is_ping(connection: Connection, known: _Tracked, at_s: float) -> bool:
     """Whether all that has moved is one PING of HTTP/2 and its answer (gRPC's keep-alive), after a pause (C6).
 
     Nothing else is taken for a ping: of a WebSocket's nobody can tell whether it is one, and somebody is there.
     """
-    now = _both(connection)
+    now = both_of(connection)
     if now is None or known.bytes is None or at_s - known.moved_s < PING_PAUSE_S:
         return False
     received, sent = (after - before for after, before in zip(now, known.bytes, strict=True))
     return received == sent and received in PING_BYTES
-
-
-def _idle_s(connection: Connection) -> float:
-    known = [idle_s for idle_s in (connection.idle_received_s, connection.idle_sent_s) if idle_s is not None]
-    return min(known, default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from segue.drain.ss import SS_MARK, counted
@@ -74,6 +75,7 @@ class Sample:
 
     It was asked for at `at_s`, so all that came before is in it, and was there at `read_s`, so nothing that came after
     is. `closed` are raw addresses of connections in TIME_WAIT: of thousands, only the new ones are worth reading.
+    `ended` is what a source says that counts them itself: all that ended at a port by peer, those of the last minute.
     """
 
     at_s: float
@@ -83,6 +85,7 @@ class Sample:
     read_s: float = 0.0
     closed: frozenset[str] = frozenset()
     listening: frozenset[int] | None = None  # ports; None where the source does not tell
+    ended: Mapping[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     datagrams: int = 0  # of UDP, received so far
     active: int = 0  # what must not be lost, as a source tells that knows no connections; `peers` of them
     peers: tuple[str, ...] = ()
@@ -119,6 +122,10 @@ def from_node_path(obj: Obj, at_s: float, read_s: float) -> Sample:
         connections=_directed([_connection(row) for row in obj.get("connections") or []], listening),
         source=NODE_PATH,
         listening=listening,
+        ended={
+            (int(row["port"]), str(row["remote"])): (int(row["all"]), int(row["lately"]))
+            for row in obj.get("ended") or []
+        },
         datagrams=int(obj.get("datagrams") or 0),
     )
 
@@ -264,3 +271,33 @@ def _address(text: str) -> str:
     address = ipaddress.ip_address(words)
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
+
+
+def owes_an_answer(connection: Connection) -> bool:
+    """Whether bytes have come to which nothing has been said yet."""
+    assert connection.bytes_received is not None
+    if not connection.bytes_received:
+        return False
+    if not connection.bytes_sent:
+        return True
+    received_s, sent_s = connection.idle_received_s, connection.idle_sent_s
+    return received_s is not None and sent_s is not None and received_s < sent_s
+
+
+def bytes_of(connection: Connection) -> int | None:
+    """All that it has carried."""
+    both = both_of(connection)
+    return None if both is None else sum(both)
+
+
+def both_of(connection: Connection) -> tuple[int, int] | None:
+    """Bytes received and sent."""
+    if connection.bytes_received is None or connection.bytes_sent is None:
+        return None
+    return connection.bytes_received, connection.bytes_sent
+
+
+def idle_of(connection: Connection) -> float:
+    """For how long nothing has moved on it, 0 where nobody can tell."""
+    known = [idle_s for idle_s in (connection.idle_received_s, connection.idle_sent_s) if idle_s is not None]
+    return min(known, default=0.0)

@@ -35,7 +35,7 @@ def keep_flows(namespace: str, template: Obj, ended: Callable[[], bool]) -> Flow
     pods = [pod for pod in listed.body.get("items") or [] if _is_old(pod, labels)]
     made = []
     for service in services if pods else []:
-        request = ApiRequest(method="POST", path=_SLICES.format(namespace), body=_slice(service, pods))
+        request = ApiRequest(method="POST", path=_SLICES.format(namespace), body=leaving_slice(service, pods))
         _, (answer,) = yield from ask(request)
         if answer.code >= 400 and answer.code != 409:
             yield Progress(because=f"UDP flows will be cut at the switch: {answer.body.get('message') or answer.code}")
@@ -94,7 +94,8 @@ def _name(service: Obj) -> str:
     return f"{name_of(service)}-leaving"
 
 
-def _slice(service: Obj, pods: Sequence[Obj]) -> Obj:
+def leaving_slice(service: Obj, pods: Sequence[Obj]) -> Obj:
+    """What says of these pods that they serve on while they leave; the pods own it."""
     labels = {"kubernetes.io/service-name": name_of(service), "endpointslice.kubernetes.io/managed-by": MANAGER}
     owners = [{"apiVersion": "v1", "kind": "Pod", "name": name_of(pod), "uid": uid_of(pod)} for pod in pods]
     conditions = {"ready": False, "serving": True, "terminating": True}

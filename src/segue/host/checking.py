@@ -94,22 +94,34 @@ def _decoded(raw: bytes, file: str, gathered: Gathered) -> str | None:
         return None
 
 
-def read_settings(config: str, namespace: str) -> tuple[Settings, Obj]:
-    """The configuration file, named or .segue.yaml of this directory: settings, and its words for options."""
+def read_settings(config: str, namespace: str, measured: str = "") -> tuple[Settings, Obj]:
+    """The configuration file, named or .segue.yaml of this directory: settings, and its words for options.
+
+    What was measured comes first; what somebody has said in the configuration counts more.
+    """
+    found = _read_check(measured, "--measured", whole=False) if measured else {}
     path = Path(config or CONFIG)
-    if not config and not path.is_file():
+    if config or path.is_file():
+        found = {**found, **_read_check(str(path), "--config", whole=True)}
+    elif not measured:
         return Settings(namespace=namespace), {}
-    document = parse_mapping(text_of(path, "--config"), file=str(path))
-    said = document.obj.get("check", {})
-    if not isinstance(said, dict) or set(document.obj) - {"check"}:
+    return settings_of(found, namespace=namespace), found
+
+
+def _read_check(name: str, option: str, *, whole: bool) -> Obj:
+    """The settings below `check` in a file; where it is `whole` there is nothing else in it."""
+    document = parse_mapping(text_of(Path(name), option), file=name)
+    said = document.obj.get("check", {} if whole else None)
+    if not isinstance(said, dict) or (whole and set(document.obj) - {"check"}):
+        what = "the file has one key, check, with the settings below it"
         raise ManifestError(
-            "the file has one key, check, with the settings below it",
-            place=Place(file=str(path), line=1),
-            remedy="for example: check: {propagationSeconds: 5}",
+            what if whole else "there is no check with numbers below it: segue measure did not print this",
+            place=Place(file=name, line=1),
+            remedy="for example: check: {propagationSeconds: 5}" if whole else "segue measure -o json > FILE",
         )
     for key, remedy in problems_of(said, IDS):
         raise ManifestError(f"the setting {key} is off", place=document.place(f"check.{key}"), remedy=remedy)
-    return settings_of(said, namespace=namespace), said
+    return said
 
 
 def write_text(path: Path, text: str) -> None:

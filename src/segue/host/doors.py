@@ -40,7 +40,7 @@ class PodNetwork(Protocol):
         """Evidence at the receiver, measured now.
 
         {"passiveOpens": int, "connections": [{"localPort", "remote", "remotePort", "state", "bytesReceived",
-        "bytesSent", "idleReceivedMs", "idleSentMs"}]}
+        "bytesSent", "idleReceivedMs", "idleSentMs"}], "ended": [{"port", "remote", "all", "lately"}]}
         """
         ...
 

@@ -28,6 +28,7 @@ from segue.report.why import WHY
 
 GOOD_ENDS = frozenset({"done", "held"})
 ERRORS_LISTED_MAX = 200
+ERRORS_EMBEDDED_MAX = 500  # a page is to be opened on a phone; all of them are in the file beside it
 JSON_SHOWN_MAX = 40_000
 BEFORE_S = 1.0  # of the time before the load, so that pods do not begin at the edge
 
@@ -315,7 +316,10 @@ def _errors(receipt: Obj) -> list[Node]:
 
 def _embedded(receipt: Obj) -> list[Node]:
     """The receipt, for people to read and for machines to find."""
-    text = msgspec.json.encode(receipt).decode()
+    errors = cast("list[Obj]", receipt["errors"])
+    left_out = int(receipt["errorsLeftOut"]) + max(0, len(errors) - ERRORS_EMBEDDED_MAX)
+    embedded = {**receipt, "errors": errors[:ERRORS_EMBEDDED_MAX], "errorsLeftOut": left_out}
+    text = msgspec.json.encode(embedded).decode()
     shown = msgspec.json.format(text, indent=2)
     # Inside <script> only `<` could end it early; JSON may write it otherwise.
     safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

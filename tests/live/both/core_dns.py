@@ -80,6 +80,18 @@ def _service() -> Obj:
     }
 
 
+def second(corefile: str) -> list[Obj]:
+    """Another Deployment with a Corefile of its own; no Service selects it."""
+    name = f"{NAME}-b"
+    config: Obj = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": {"Corefile": corefile}}
+    made = _deployment()
+    made["metadata"] = {"name": name}
+    made["spec"]["selector"] = {"matchLabels": {"app": name}}
+    made["spec"]["template"]["metadata"] = {"labels": {"app": name}}
+    made["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] = name
+    return [config, made]
+
+
 def _deployment() -> Obj:
     container: Obj = {
         "name": NAME,

@@ -48,6 +48,18 @@ def test_each_pipeline_checks_plans_releases_and_verifies(name: str) -> None:
     assert [line.split()[:2] for line in scripts(name)] == [["segue", verb] for verb in VERBS]
 
 
+@pytest.mark.parametrize(("schema", "name"), [("gitlab-ci", "gitlab-ci.yml"), ("github-actions", "github/action.yml")])
+def test_a_pipeline_is_what_the_schema_of_its_platform_says(schema: str, name: str, tmp_path: Path) -> None:
+    """Their own schemas, as check-jsonschema brings them; one wrong word is found."""
+    check = [str(BIN / "check-jsonschema"), "--builtin-schema", f"vendor.{schema}"]
+    wrong = tmp_path / "wrong.yml"
+    text = (PIPELINES / name).read_text()
+    wrong.write_text(text.replace("script:", "scripts:") if "script:" in text else text.replace("using:", "use:"))
+
+    assert subprocess.run([*check, str(PIPELINES / name)], capture_output=True, check=False).returncode == 0
+    assert subprocess.run([*check, str(wrong)], capture_output=True, check=False).returncode == 1
+
+
 def test_a_job_knows_its_stage_and_keeps_what_its_script_writes() -> None:
     said: Obj = yaml.safe_load((PIPELINES / "gitlab-ci.yml").read_text())
 

@@ -73,7 +73,7 @@ WELL_MADE: dict[str, list[Obj]] = {
     "sleep with a unit": [workload(app(lifecycle=stops("sleep", "15s"))), service()],
     "busybox sleeps": [workload(app(lifecycle=stops("/bin/busybox", "sleep", "10"))), service()],
     "another language sleeps": [
-        workload(app(lifecycle=stops("python", "-c", "import time; time.sleep(9)"))),
+        workload(app(lifecycle=stops("node", "-e", "setTimeout(() => {}, 9000)"))),
         service(),
     ],
     "a script of the image": [

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Verdict, Watch, ended, proving_s
+from segue.drain.arrivals import proving_s
+from segue.drain.judge import NOTHING_SEEN, Evidence, Policy, Receiver, Verdict, Watch, ended
 from segue.drain.samples import Connection, Count, Sample
 
 POLICY = Policy()

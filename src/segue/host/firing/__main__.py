@@ -136,6 +136,14 @@ class Session:
         self.firing.stop()
 
 
+def waited_for_cpu_s() -> float:
+    """How long this process has been ready to run while others had the processor; 0.0 where nobody tells."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 def sum_up(path: Path, start_s: float, due_s: float) -> Tally:
     """The summary, read back from the file: memory stays bounded however long the load was."""
     tally = Tally(start_s, (start_s, start_s + due_s))
@@ -171,13 +179,16 @@ def main(argv: list[str]) -> int:
                 return 10
             signal.signal(signal.SIGTERM, session.on_signal)
             signal.signal(signal.SIGINT, session.on_signal)
+            waited_s = waited_for_cpu_s()
             session.firing.run()
+            waited_s = waited_for_cpu_s() - waited_s
             session.spill()
     except OSError as error:
         tell("error", f"its records cannot be kept in {path}: {error.strerror}")
         return 10
     start_s = session.firing.start_s
-    tell("summary", {"startS": start_s, **sum_up(path, start_s, plan.duration_s).as_json()})
+    summary = sum_up(path, start_s, plan.duration_s).as_json()
+    tell("summary", {"startS": start_s, "waitedForCpuS": round(waited_s, 3), **summary})
     return 0
 
 

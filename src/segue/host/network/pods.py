@@ -91,6 +91,7 @@ class NamespaceNetwork:
             "datagrams": view.datagrams(),
             "listening": listening,
             "connections": [row.as_json() for row in rows],
+            "ended": view.ended(),
         }
 
     async def close(self) -> None:

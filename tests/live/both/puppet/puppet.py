@@ -3,6 +3,7 @@
     /            "VERSION HOSTNAME"                      /ready /health /startup  as `set`, 200 by default
     /set?a=b&c=d strings, see below                      /events   what happened so far, as a JSON list
     /slow?s=N    answers after N seconds                 /hook?s=N&status=S  the same, noted as `hook`
+    /stream?s=N&every=S  server-sent events, one each S seconds, until N are over
     /redirect?to=URL&status=302    /circle to itself     /exit?code=N  ends at once with this code
     /deaf        closes the listener, lives on           /stuck    never accepts again, the listener stays open
     /lookup?name=N  what the pod's C library finds: {"addresses": [...]} or {"code": getaddrinfo's}
@@ -116,6 +117,8 @@ class Handler(BaseHTTPRequestHandler):
                     pause(float(asked.get("s", "0")))
                 note(f"{name} ends", waited="no" if self._left_alone() else "yes")
                 self._say(int(asked.get("status", "200")), f"{name}\n")
+            case "stream":
+                self._stream(float(asked.get("s", "0")), float(asked.get("every", "1")))
             case "redirect":
                 note("redirect", to=asked["to"])
                 self._say(int(asked.get("status", "302")), "", location=asked["to"])
@@ -137,6 +140,17 @@ class Handler(BaseHTTPRequestHandler):
                 self._say(200, f"{os.environ.get('VERSION', '')} {socket.gethostname()}\n")
             case _:
                 self._say(404, "")
+
+    def _stream(self, for_s: float, every_s: float) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        end_s = time.monotonic() + for_s
+        while time.monotonic() < end_s:
+            self.wfile.write(b"data: on\n\n")
+            pause(every_s)
+        self.wfile.write(b"data: end\n\n")
 
     def _as_told(self, string: str) -> None:
         if string == "hang":
