@@ -48,13 +48,13 @@ def _take(url: str, target: str, env: dict[str, str]) -> None:
     load = [str(BIN / "segue"), "load", f"{target}/fast", "--rate", "60", "--mixed", "--keep-alive", "12"]
     slow = [str(BIN / "segue"), "load", f"{target}/slow", "--rate", "3"]
     with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1040, "height": 900}, device_scale_factor=1)
+        page = browser.new_page(viewport={"width": 1040, "height": 1080}, device_scale_factor=1)
         page.goto(url)
         loads = [subprocess.Popen([*argv, "--for", "60s"], **quiet) for argv in (load, slow)]  # type: ignore[call-overload]  # one set of options for both
         page.wait_for_timeout(12_000)
         release = subprocess.Popen([str(BIN / "segue"), "release", "-f", str(QUICK / "web-v2.yaml")], **quiet)  # type: ignore[call-overload]  # as above
         expect(page.locator(".draining")).to_have_count(3, timeout=LIMIT_MS)
-        page.wait_for_timeout(1200)
+        page.wait_for_timeout(1800)
         TARGET.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=TARGET / "live-page.png", full_page=False)
         page.emulate_media(color_scheme="dark")

@@ -89,7 +89,7 @@ def test_the_steps_are_those_of_who_drives_in_their_order(strategy: str) -> None
     assert len(other) <= (3 if strategy == "ramped" else 0), other
     # Why a pod may end is told by its connections, which this onlooker does not look at.
     assert sorted(row[0] for row in told if is_end(row)) == sorted(row[0] for row in done if is_end(row))
-    assert sum(map(is_end, told)) == 3
+    assert sum(map(is_end, told)) >= 3, "each old pod, and what Kubernetes had made in its place"
 
 
 def steps(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -114,14 +114,16 @@ class Sight:
         }
 
 
-def sight_of(pod: str, watch: Watch | None, evidence: Evidence, now_s: float, policy: Policy) -> Sight:
+def sight_of(  # noqa: PLR0913 - the last has its usual value
+    pod: str, watch: Watch | None, evidence: Evidence, now_s: float, policy: Policy, *, rate_over_s: float = RATE_OVER_S
+) -> Sight:
     """What is seen of one pod, with the verdict that stands on it."""
     if watch is None or watch.last is None or evidence.blind:
         return Sight(pod=pod, evidence=evidence, rate=None, connections=(), peers=())
     assert watch.began_s is not None
     rows = [_seen(watch, connection, now_s, policy) for connection in watch.served()]
     rows.sort(key=lambda row: (not row.live, row.peer, row.peer_port))
-    over_s = max(1.0, min(RATE_OVER_S, now_s - watch.began_s))
+    over_s = max(1.0, min(rate_over_s, now_s - watch.began_s))
     arrived = without_probes(watch.arrivals, watch.receiver.probe_periods_s)
     lately = sum(one.count for one in arrived if one.at_s > now_s - over_s)
     return Sight(

@@ -77,7 +77,7 @@ class Onlooker:
     def _ended(self, snapshot: Snapshot, evidence: Mapping[str, Evidence], done: list[Step]) -> list[Step]:
         """Pods whose end was never seen due: who drives looks at their connections more often than an onlooker does."""
         alive = {pod.name for pod in snapshot.pods if pod.alive}
-        told = {step.action for step in done}
+        told = {step.action for step in (*self.steps, *done)}
         return [
             Step(at_s=snapshot.now_s, action=f"end pod {name}", because=_why(evidence.get(name)), barrier="")
             for name in sorted(self.draining - alive)

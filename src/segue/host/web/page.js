@@ -82,9 +82,9 @@ function workload(one) {
   one.versions.forEach((each) => colourOf(each.version));
   byId("now").hidden = !release;
   if (release) {
-    put(byId("waits"), sentence(release.waitsFor));
+    put(byId("waits"), release.waitsFor);
     const kind = release.waitsFor.replace(/\d[\d.]*/g, "#"); // seconds that count up are seen, and not read out
-    if (kind !== heard) put(byId("heard"), sentence(release.waitsFor));
+    if (kind !== heard) put(byId("heard"), release.waitsFor);
     heard = kind;
     put(byId("driven"), `${release.strategy}, begun ${new Date(1000 * release.since).toLocaleTimeString([], { hour12: false })}; ` +
       (release.drivenBy ? `driven by ${release.drivenBy}` : `nobody drives it: ${release.paused ? "resume" : "its command, resume or abort"} goes on`));
@@ -171,6 +171,7 @@ function fillLane(node, row) {
     const told = one.trouble || one.verdict;
     put(pod.querySelector(".trouble"), told || "");
     pod.querySelector(".trouble").hidden = !told;
+    pod.querySelector(".trouble").classList.toggle("calm", !one.trouble);
   });
 }
 

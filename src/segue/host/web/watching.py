@@ -33,6 +33,7 @@ from segue.report.live import Seen, live_page
 PAUSE_S = 0.03  # between two looks, however many changes there are
 LOOK_ANYWAY_S = 5.0  # a Lease that runs out changes nothing
 WATCH_AGAIN_S = 1.0
+RATE_OVER_S = 2.0  # long enough for a number, short enough to show a switch
 SAMPLE_EVERY_S = 0.5  # as segue traffic does: at a slower rhythm probes of each second cannot be told apart
 
 
@@ -161,7 +162,14 @@ class Watcher:
             since_s = self.onlooker.drain_began_s
             self.evidence = collector.evidence(now_s, began_s if since_s is None else since_s)
             self.sights = {
-                pod.name: sight_of(pod.name, collector.watches[pod.name], self.evidence[pod.name], now_s, policy)
+                pod.name: sight_of(
+                    pod.name,
+                    collector.watches[pod.name],
+                    self.evidence[pod.name],
+                    now_s,
+                    policy,
+                    rate_over_s=RATE_OVER_S,
+                )
                 for pod in pods
                 if pod.name in collector.watches
             }
