@@ -234,9 +234,10 @@ class Drilling:
             (row for row in self._reader.rows if row.what is not What.FLOW), service=self._service_name()
         )
         now_s = self._clock.now_s()
-        routed = sum(story.has_rule(now_s) for story in timeline.stories.values())
-        if timeline.has_rules and routed != wanted:
-            return f"the data plane to send to {wanted} pods ({routed} so far)"
+        routed = {name.rpartition("/")[2] for name, story in timeline.stories.items() if story.has_rule(now_s)}
+        # No rule that is told of is none yet, and one of a pod that is gone is one too many: rules may be late.
+        if routed != {name_of(pod) for pod in staying}:
+            return f"the data plane to send to {wanted} pods, and to no others ({len(routed)} so far)"
         return ""
 
     async def _wait_ready(self, what: str, limit_s: float, wanted: int | None) -> None:
