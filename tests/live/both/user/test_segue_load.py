@@ -31,7 +31,7 @@ DIFFERENCES: dict[str, str] = {}
 Measured = Callable[[str, float, str], None]
 FIELDS = {
     *("startS", "tookS", "requests", "ok", "okPerSecond", "lost", "ownFaults", "outcomes", "errnos", "versions"),
-    *("latencyMs", "longestGapMs", "late", "latenessMaxMs", "seconds"),
+    *("latencyMs", "longestGapMs", "late", "latenessMaxMs", "seconds", "sessions", "waitedForCpuS"),
 }
 
 
